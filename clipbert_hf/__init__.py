@@ -1,0 +1,71 @@
+"""ClipBERT (CVPR 2021) for the Hugging Face ecosystem.
+
+Importing the package registers its classes with the Auto classes and the pipelines of transformers.
+"""
+
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForMultipleChoice,
+    AutoModelForNextSentencePrediction,
+    AutoModelForPreTraining,
+    AutoModelForSequenceClassification,
+    AutoModelForVisualQuestionAnswering,
+    AutoProcessor,
+    AutoVideoProcessor,
+)
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from .model.clip_aggregation_clipbert import aggregate_clip_logits
+from .model.clip_sampling_clipbert import sample_clip_indices
+from .model.configuration_clipbert import ClipBertConfig
+from .model.errors_clipbert import ClipBertError, InvalidInputError, VideoDecodeError
+from .model.modeling_clipbert import (
+    ClipBertForMultipleChoice,
+    ClipBertForPreTraining,
+    ClipBertForVideoQuestionAnswering,
+    ClipBertForVideoRegression,
+    ClipBertForVideoTextRetrieval,
+    ClipBertModel,
+)
+from .model.pipeline_clipbert import VideoQuestionAnsweringPipeline
+from .model.processing_clipbert import ClipBertProcessor
+from .model.video_decoding_clipbert import VideoInfo, probe_video, read_video_frames
+from .model.video_processing_clipbert import ClipBertVideoProcessor
+
+AutoConfig.register("clipbert", ClipBertConfig)
+AutoModel.register(ClipBertConfig, ClipBertModel)
+AutoModelForVisualQuestionAnswering.register(ClipBertConfig, ClipBertForVideoQuestionAnswering)
+AutoModelForMultipleChoice.register(ClipBertConfig, ClipBertForMultipleChoice)
+AutoModelForPreTraining.register(ClipBertConfig, ClipBertForPreTraining)
+AutoModelForNextSentencePrediction.register(ClipBertConfig, ClipBertForVideoTextRetrieval)
+AutoModelForSequenceClassification.register(ClipBertConfig, ClipBertForVideoRegression)
+AutoProcessor.register(ClipBertConfig, ClipBertProcessor)
+AutoVideoProcessor.register(ClipBertConfig, ClipBertVideoProcessor)
+PIPELINE_REGISTRY.register_pipeline(
+    "video-question-answering",
+    pipeline_class=VideoQuestionAnsweringPipeline,
+    pt_model=AutoModelForVisualQuestionAnswering,
+    type="multimodal",
+)
+
+__all__ = [
+    "ClipBertConfig",
+    "ClipBertError",
+    "ClipBertForMultipleChoice",
+    "ClipBertForPreTraining",
+    "ClipBertForVideoQuestionAnswering",
+    "ClipBertForVideoRegression",
+    "ClipBertForVideoTextRetrieval",
+    "ClipBertModel",
+    "ClipBertProcessor",
+    "ClipBertVideoProcessor",
+    "InvalidInputError",
+    "VideoDecodeError",
+    "VideoInfo",
+    "VideoQuestionAnsweringPipeline",
+    "aggregate_clip_logits",
+    "probe_video",
+    "read_video_frames",
+    "sample_clip_indices",
+]

@@ -1,0 +1,258 @@
+"""Convert a published ClipBERT checkpoint to a folder that ``from_pretrained`` and the Hub load.
+
+Run ``python -m clipbert_hf.convert_original_checkpoint --checkpoint X.pt --task qa --output DIR``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from .model.configuration_clipbert import ClipBertConfig
+from .model.errors_clipbert import ClipBertError, InvalidInputError
+from .model.modeling_clipbert import (
+    ClipBertForMultipleChoice,
+    ClipBertForPreTraining,
+    ClipBertForVideoQuestionAnswering,
+    ClipBertForVideoRegression,
+    ClipBertForVideoTextRetrieval,
+    ClipBertPreTrainedModel,
+)
+from .model.processing_clipbert import ClipBertProcessor
+from .model.weight_files_clipbert import read_state_dict
+
+logger = logging.getLogger(__name__)
+
+TASKS: dict[str, type[ClipBertPreTrainedModel]] = {
+    "qa": ClipBertForVideoQuestionAnswering,
+    "multiple-choice": ClipBertForMultipleChoice,
+    "retrieval": ClipBertForVideoTextRetrieval,
+    "regression": ClipBertForVideoRegression,
+    "pretraining": ClipBertForPreTraining,
+}
+
+_RESNETS = {(3, 4, 6, 3): "resnet50", (3, 4, 23, 3): "resnet101", (3, 8, 36, 3): "resnet152"}
+
+# Parts of a published checkpoint that the model does not use: what is left of the detector whose CNN it took, and
+# embeddings and buffers that its forward pass never reads.
+_UNUSED = re.compile(
+    r"cnn\.feature\.(proposal_generator|roi_heads|pixel_mean|pixel_std)\b"
+    r"|transformer\.bert\.visual_embeddings\.position_embeddings\."
+    r"|transformer\.bert\.embeddings\.position_ids$"
+)
+
+# (published name, our name); the first that matches the start is replaced.
+_RENAMES: tuple[tuple[str, str], ...] = (
+    (r"^cnn\.feature\.backbone\.stem\.conv1\.norm\.", "clipbert.grid_backbone.backbone.bn1."),
+    (r"^cnn\.feature\.backbone\.stem\.conv1\.", "clipbert.grid_backbone.backbone.conv1."),
+    (r"^cnn\.grid_encoder\.", "clipbert.grid_backbone.grid_encoder."),
+    (r"^transformer\.bert\.", "clipbert."),
+    (r"^transformer\.(classifier|regressor|cls)\.", r"\1."),
+)
+_BLOCK = re.compile(r"^cnn\.feature\.backbone\.res([2-5])\.(\d+)\.(shortcut|conv[123])\.(norm\.)?(.+)$")
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What became of the names of a checkpoint.
+
+    Args:
+        loaded: How many tensors the model took.
+        dropped: Published names that the model has no use for, as expected.
+    """
+
+    loaded: int
+    dropped: tuple[str, ...]
+
+
+def rename_published(name: str) -> str | None:
+    """Our name for a published parameter, or None if the model has no use for it.
+
+    Example:
+        >>> rename_published("cnn.feature.backbone.res3.0.conv1.norm.weight")
+        'clipbert.grid_backbone.backbone.layer2.0.bn1.weight'
+    """
+    name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+    if _UNUSED.match(name):
+        return None
+    block = _BLOCK.match(name)
+    if block:
+        stage, index, layer, norm, rest = block.groups()
+        if layer == "shortcut":
+            layer = "downsample.1" if norm else "downsample.0"
+        elif norm:
+            layer = layer.replace("conv", "bn")
+        return f"clipbert.grid_backbone.backbone.layer{int(stage) - 1}.{index}.{layer}.{rest}"
+    for pattern, replacement in _RENAMES:
+        renamed, count = re.subn(pattern, replacement, name)
+        if count:
+            return renamed
+    return name
+
+
+def infer_config(
+    state: Mapping[str, torch.Tensor], task: str, *, num_attention_heads: int | None = None
+) -> ClipBertConfig:
+    """Read the sizes of a model from the shapes in a published checkpoint.
+
+    Args:
+        state: Published names to tensors.
+        task: One of :data:`TASKS`.
+        num_attention_heads: The one size that no shape shows; by default one head for each 64 of the hidden size.
+
+    Raises:
+        InvalidInputError: If a tensor that shows a size is missing, or the CNN is no ResNet of bottlenecks.
+    """
+
+    def shape(name: str) -> torch.Size:
+        if name not in state:
+            raise InvalidInputError(f"this is no ClipBERT checkpoint: it lacks {name!r}")
+        return state[name].shape
+
+    def count(pattern: str) -> int:
+        return len({match.group(1) for match in map(re.compile(pattern).match, state) if match})
+
+    embeddings = "transformer.bert.embeddings."
+    vocab_size, hidden_size = shape(f"{embeddings}word_embeddings.weight")
+    blocks = tuple(count(rf"cnn\.feature\.backbone\.res{stage}\.(\d+)\.") for stage in (2, 3, 4, 5))
+    if blocks not in _RESNETS:
+        raise InvalidInputError(f"the CNN must have the blocks of one of {_RESNETS}; the checkpoint has {blocks}")
+    heads = num_attention_heads or max(hidden_size // 64, 1)
+    options: dict = {}
+    if task in ("qa", "retrieval"):
+        outputs = shape("transformer.classifier.2.weight")[0]
+        options = {"num_labels": outputs} if task == "qa" else {}
+        options["score_aggregation"] = "lse"
+        if task == "retrieval" and outputs == 1:
+            options["retrieval_loss"] = "rank"
+    if task == "pretraining":
+        options["tie_word_embeddings"] = torch.equal(
+            state[f"{embeddings}word_embeddings.weight"], state["transformer.cls.predictions.decoder.weight"]
+        )
+    return ClipBertConfig(
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        num_hidden_layers=count(r"transformer\.bert\.encoder\.layer\.(\d+)\."),
+        num_attention_heads=heads,
+        intermediate_size=shape("transformer.bert.encoder.layer.0.intermediate.dense.weight")[0],
+        max_position_embeddings=shape(f"{embeddings}position_embeddings.weight")[0],
+        type_vocab_size=shape(f"{embeddings}token_type_embeddings.weight")[0],
+        max_grid_row_position_embeddings=shape("transformer.bert.visual_embeddings.row_position_embeddings.weight")[0],
+        max_grid_col_position_embeddings=shape("transformer.bert.visual_embeddings.col_position_embeddings.weight")[0],
+        backbone=_RESNETS[blocks],
+        **options,
+    )
+
+
+def load_published_state(model: ClipBertPreTrainedModel, state: Mapping[str, torch.Tensor]) -> ConversionReport:
+    """Put the tensors of a published checkpoint into a model.
+
+    Raises:
+        InvalidInputError: If names are unexpected or missing, which the message lists, or a shape differs.
+    """
+    ours = model.state_dict()
+    renamed = {rename_published(name): name for name in state}
+    dropped = tuple(sorted(name for name in state if rename_published(name) is None))
+    renamed.pop(None, None)
+    unexpected = sorted(published for name, published in renamed.items() if name not in ours)
+    # The published batch norms are frozen and count no batches; a tied decoder may be left out of a checkpoint.
+    missing = sorted(
+        name for name in ours if name not in renamed and not name.endswith(("num_batches_tracked", "decoder.bias"))
+    )
+    if unexpected or missing:
+        raise InvalidInputError(
+            f"the checkpoint does not fit {type(model).__name__} (is --task right?): "
+            f"unexpected names: {', '.join(unexpected) or 'none'}; missing names: {', '.join(missing) or 'none'}"
+        )
+    try:
+        model.load_state_dict({name: state[published] for name, published in renamed.items()}, strict=False)
+    except RuntimeError as error:
+        raise InvalidInputError(f"the checkpoint does not fit {type(model).__name__}: {error}") from error
+    return ConversionReport(loaded=len(renamed), dropped=dropped)
+
+
+def convert(
+    checkpoint: str | Path,
+    task: str,
+    output: str | Path,
+    *,
+    num_attention_heads: int | None = None,
+    vocab: str | Path = "google-bert/bert-base-uncased",
+    answers: str | Path | None = None,
+    size: int = 448,
+) -> ConversionReport:
+    """Convert a checkpoint and write the folder: configuration, weights, processor and the code for the Hub.
+
+    Args:
+        checkpoint: The published ``.pt`` file; only tensors are read from it, never code.
+        task: One of :data:`TASKS`.
+        output: The folder to write.
+        num_attention_heads: See :func:`infer_config`.
+        vocab: The tokenizer: a ``vocab.txt``, a folder or a Hub id.
+        answers: For ``qa``: the ``ans2label`` JSON file, ``{answer: index}``.
+        size: Longer side of the frames in pixels, as the checkpoint was trained.
+
+    Raises:
+        InvalidInputError: If a file does not hold what is expected of it.
+    """
+    if task not in TASKS:
+        raise InvalidInputError(f"task must be one of {', '.join(TASKS)}; got {task!r}")
+    state = read_state_dict(checkpoint)
+    config = infer_config(state, task, num_attention_heads=num_attention_heads)
+    if answers is not None:
+        config.label2id, config.id2label = _read_answers(Path(answers), config.num_labels)
+    model = TASKS[task](config).eval()
+    report = load_published_state(model, state)
+    processor = ClipBertProcessor.from_pretrained_parts(text=vocab, size={"longest_edge": size})
+    if len(processor.tokenizer) != config.vocab_size:
+        raise InvalidInputError(
+            f"vocab {vocab} has {len(processor.tokenizer)} tokens; the checkpoint needs {config.vocab_size}"
+        )
+    model.save_pretrained(output)
+    processor.save_pretrained(output)
+    return report
+
+
+def _read_answers(path: Path, num_labels: int) -> tuple[dict[str, int], dict[int, str]]:
+    try:
+        label2id = {str(answer): int(index) for answer, index in json.loads(path.read_text("utf-8")).items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InvalidInputError(f"{path} must be a JSON object of answers to indices: {error}") from error
+    if sorted(label2id.values()) != list(range(num_labels)):
+        raise InvalidInputError(f"{path} must map {num_labels} answers to 0 … {num_labels - 1}; got {len(label2id)}")
+    return label2id, {index: answer for answer, index in label2id.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="clipbert_hf.convert_original_checkpoint", description=__doc__)
+    parser.add_argument("--checkpoint", required=True, type=Path, help="the published .pt file")
+    parser.add_argument("--task", required=True, choices=sorted(TASKS))
+    parser.add_argument("--output", required=True, type=Path, help="folder to write")
+    parser.add_argument("--num_attention_heads", type=int, help="default: one for each 64 of the hidden size")
+    parser.add_argument(
+        "--vocab", default="google-bert/bert-base-uncased", help="vocab.txt, tokenizer folder or Hub id"
+    )
+    parser.add_argument("--answers", type=Path, help="ans2label JSON file of a question answering checkpoint")
+    parser.add_argument("--size", type=int, default=448, help="longer side of the frames (pixels)")
+    options = vars(parser.parse_args(arguments))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        report = convert(options.pop("checkpoint"), options.pop("task"), options.pop("output"), **options)
+    except ClipBertError as error:
+        parser.error(str(error))
+    logger.info("loaded %d tensors; missing: none; unexpected: none", report.loaded)
+    logger.info("dropped %d names that the model does not use:", len(report.dropped))
+    for name in report.dropped:
+        logger.info("  %s", name)
+
+
+if __name__ == "__main__":
+    main()

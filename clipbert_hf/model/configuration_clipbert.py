@@ -1,0 +1,135 @@
+"""Configuration of the ClipBERT models."""
+
+import os
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from .errors_clipbert import InvalidInputError
+from .hub_code_clipbert import AUTO_MAP, CUSTOM_PIPELINES, copy_model_code
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "frame_color_order": ("rgb", "bgr"),
+    "temporal_fusion": ("mean", "conv3d", "conv2plus1d"),
+    "score_aggregation": ("mean", "max", "lse"),
+    "retrieval_loss": ("cross_entropy", "rank"),
+}
+_AT_LEAST: dict[str, int] = {
+    "vocab_size": 1,
+    "hidden_size": 1,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "intermediate_size": 1,
+    "max_position_embeddings": 1,
+    "max_grid_row_position_embeddings": 1,
+    "max_grid_col_position_embeddings": 1,
+    "freeze_backbone_stages": 0,
+    "pixel_random_sampling_size": 0,
+}
+
+
+@strict
+class ClipBertConfig(PreTrainedConfig):
+    """Sizes and options of a ClipBERT model; the defaults are the published ones (paper, section 4).
+
+    The BERT fields (``vocab_size`` … ``pad_token_id``) have their usual meaning. ``num_labels``, ``id2label`` and
+    ``label2id`` name the answers.
+
+    Args:
+        backbone: Name of any timm CNN.
+        backbone_kwargs: Extra arguments of ``timm.create_model``, such as ``{"output_stride": 16}``, or
+            ``{"out_indices": [3]}`` to stop before the last stage.
+        backbone_stride_in_1x1: Put the stride of a bottleneck into its first 1x1 convolution, as in the Caffe
+            ResNets that the published checkpoints hold. ``False`` for weights from timm or torchvision.
+        freeze_batch_norm: Batch norm uses its running statistics and its affine parameters do not train.
+        freeze_backbone_stages: The CNN does not train up to this one of the feature maps that timm lists for
+            it; 0 freezes nothing. For a ResNet 1 is the stem and 2 the stem and the first stage.
+        frame_color_order: The order in which the CNN takes colours. Inputs are always RGB.
+        temporal_fusion: How the frames of a clip become one grid (paper, table 2).
+        score_aggregation: How the clips' logits become the video's (paper, table 3).
+        pixel_random_sampling_size: How many visual tokens, drawn at random, are kept while training; 0 keeps
+            all (100 in the published pre-training).
+        max_grid_row_position_embeddings: Most rows of grid cells.
+        max_grid_col_position_embeddings: Most columns of grid cells.
+        retrieval_loss: ``"cross_entropy"`` on two logits, or ``"rank"`` on one.
+        rank_margin: Margin of the rank loss, on sigmoid scores.
+
+    Raises:
+        InvalidInputError: If a value is outside what is allowed; the message names the allowed ones.
+
+    Example:
+        >>> ClipBertConfig(num_hidden_layers=2, score_aggregation="lse").score_aggregation
+        'lse'
+    """
+
+    model_type = "clipbert"
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float | int = 0.1
+    attention_probs_dropout_prob: float | int = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int | None = 0
+    tie_word_embeddings: bool = True
+    # The BERT layers ask for these two; a ClipBERT is never a decoder.
+    is_decoder: bool = False
+    add_cross_attention: bool = False
+
+    backbone: str = "resnet50"
+    backbone_kwargs: dict[str, Any] | None = None
+    backbone_stride_in_1x1: bool = True
+    freeze_batch_norm: bool = True
+    freeze_backbone_stages: int = 2
+    frame_color_order: str = "bgr"
+    temporal_fusion: str = "mean"
+    score_aggregation: str = "mean"
+    pixel_random_sampling_size: int = 0
+    max_grid_row_position_embeddings: int = 100
+    max_grid_col_position_embeddings: int = 100
+    retrieval_loss: str = "cross_entropy"
+    rank_margin: float = 0.2
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        self._check()
+        super().__post_init__(**kwargs)
+
+    def _check(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise InvalidInputError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}")
+        for name, lowest in _AT_LEAST.items():
+            if getattr(self, name) < lowest:
+                raise InvalidInputError(f"{name} must be at least {lowest}; got {getattr(self, name)}")
+        if self.hidden_size % self.num_attention_heads:
+            raise InvalidInputError(
+                f"hidden_size must be a multiple of num_attention_heads; "
+                f"got {self.hidden_size} and {self.num_attention_heads}"
+            )
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """Write ``config.json`` and, beside it, the code with which the Hub loads the model.
+
+        The models save their configuration through this method, so each saved folder is complete.
+        """
+        # A model loaded from the Hub points at its old repository here; the code now stands in this folder.
+        self.auto_map = dict(AUTO_MAP)
+        if (self.architectures or [None])[0] == "ClipBertForVideoQuestionAnswering":
+            self.custom_pipelines = dict(CUSTOM_PIPELINES)
+        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+
+    def to_json_file(self, json_file_path: str | os.PathLike, use_diff: bool = True) -> None:
+        """Write the JSON file and the model code beside it."""
+        # Here, not in save_pretrained: an upload takes the files that changed after save_pretrained began.
+        copy_model_code(os.path.dirname(json_file_path))
+        super().to_json_file(json_file_path, use_diff=use_diff)
+
+
+__all__ = ["ClipBertConfig"]

@@ -1,0 +1,104 @@
+"""Checks of what the models are given: one clear error at the border instead of a shape error deep inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from .errors_clipbert import InvalidInputError
+
+
+def check_rank(tensor: torch.Tensor | None, name: str, dims: str) -> None:
+    """Check the number of dimensions of a tensor that may be absent.
+
+    Args:
+        tensor: The tensor, or None.
+        name: The argument's name.
+        dims: The names of the dimensions, such as ``"texts, tokens"``.
+
+    Raises:
+        InvalidInputError: If the rank differs.
+    """
+    expected = len(dims.split(","))
+    if tensor is not None and tensor.ndim != expected:
+        raise InvalidInputError(
+            f"{name} must have {expected} dimensions ({dims}); got {tensor.ndim}: {tuple(tensor.shape)}"
+        )
+
+
+def check_visual_inputs(pixel_values_videos: torch.Tensor | None, grid_features: torch.Tensor | None) -> None:
+    """Check that exactly one of pixels and grid features is there, with the right rank.
+
+    Raises:
+        InvalidInputError: If not.
+    """
+    if (pixel_values_videos is None) == (grid_features is None):
+        raise InvalidInputError(
+            "give either pixel_values_videos or grid_features; got "
+            + ("neither" if pixel_values_videos is None else "both")
+        )
+    check_rank(pixel_values_videos, "pixel_values_videos", "videos, clips, frames, 3, height, width")
+    check_rank(grid_features, "grid_features", "videos, clips, frames, rows, columns, hidden")
+    if pixel_values_videos is not None and pixel_values_videos.shape[3] != 3:
+        raise InvalidInputError(
+            f"pixel_values_videos must have 3 colours in dimension 3; got shape {tuple(pixel_values_videos.shape)}"
+        )
+
+
+def check_text_inputs(input_ids: torch.Tensor, attention_mask: torch.Tensor | None, *, vocab_size: int) -> None:
+    """Check token indices and their mask, (texts, tokens).
+
+    Raises:
+        InvalidInputError: If the ranks or shapes differ, there are no tokens, or an index is outside the vocabulary.
+    """
+    check_rank(input_ids, "input_ids", "texts, tokens")
+    if attention_mask is not None and attention_mask.shape != input_ids.shape:
+        raise InvalidInputError(
+            f"attention_mask must have the shape of input_ids, {tuple(input_ids.shape)}; "
+            f"got {tuple(attention_mask.shape)}"
+        )
+    if not input_ids.numel():
+        raise InvalidInputError(f"input_ids must hold at least one token; got shape {tuple(input_ids.shape)}")
+    if input_ids.device.type == "cpu" and not torch.compiler.is_compiling():
+        low, high = int(input_ids.min()), int(input_ids.max())
+        if low < 0 or high >= vocab_size:
+            raise InvalidInputError(
+                f"input_ids must be from 0 to {vocab_size - 1} (vocab_size - 1); got {low if low < 0 else high}"
+            )
+
+
+def match_texts_to_videos(
+    texts_per_video: torch.Tensor | Sequence[int] | None, *, texts: int, videos: int, device: torch.device
+) -> torch.Tensor:
+    """Find the video of each text.
+
+    Args:
+        texts_per_video: How many of the texts, in order, belong to each video, (videos,). May be absent where
+            there is one text a video, or one video.
+        texts: Number of texts.
+        videos: Number of videos.
+        device: Where to put the answer.
+
+    Returns:
+        Index of the video of each text, (texts,).
+
+    Raises:
+        InvalidInputError: If the counts do not add up.
+    """
+    if texts_per_video is None:
+        if texts == videos:
+            return torch.arange(texts, device=device)
+        if videos == 1:
+            return torch.zeros(texts, dtype=torch.long, device=device)
+        raise InvalidInputError(
+            f"texts_per_video is needed where texts and videos differ in number; got {texts} texts and {videos} videos"
+        )
+    counts = torch.as_tensor(texts_per_video, device=device)
+    if counts.shape != (videos,):
+        raise InvalidInputError(
+            f"texts_per_video must hold one count for each of {videos} videos; got shape {tuple(counts.shape)}"
+        )
+    if not torch.compiler.is_compiling() and int(counts.sum()) != texts:
+        raise InvalidInputError(f"texts_per_video must add up to {texts} texts; got {counts.tolist()}")
+    return torch.repeat_interleave(torch.arange(videos, device=device), counts, output_size=texts)

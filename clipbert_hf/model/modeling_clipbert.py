@@ -1,0 +1,569 @@
+"""The ClipBERT models (paper, section 3).
+
+Shapes: B videos, K clips a video, T frames a clip, N texts, M tokens a text, R x C cells of a frame's grid,
+V = R * C visual tokens, D hidden size, L labels.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.models.bert.modeling_bert import (
+    BertEmbeddings,
+    BertEncoder,
+    BertLayer,
+    BertLMPredictionHead,
+    BertPooler,
+    BertPreTrainingHeads,
+    BertSelfAttention,
+)
+from transformers.utils import can_return_tuple
+from transformers.utils.output_capturing import capture_outputs
+
+from .clip_aggregation_clipbert import aggregate_clip_logits
+from .configuration_clipbert import ClipBertConfig
+from .embeddings_clipbert import ClipBertTemporalFusion, ClipBertVisualEmbeddings
+from .errors_clipbert import InvalidInputError
+from .grid_backbone_clipbert import ClipBertGridBackbone
+from .inputs_clipbert import check_rank, check_text_inputs, check_visual_inputs, match_texts_to_videos
+from .losses_clipbert import classification_loss, indexed_cross_entropy, rank_loss
+from .outputs_clipbert import (
+    ClipBertModelOutput,
+    ClipBertPreTrainingOutput,
+    ClipBertRetrievalOutput,
+    ClipBertScoresOutput,
+)
+from .pretrained_parts_clipbert import load_pretrained_parts
+
+
+class ClipBertPreTrainedModel(PreTrainedModel):
+    """What all ClipBERT models share: initialisation, loading from parts, what transformers may do with them."""
+
+    config: ClipBertConfig
+    config_class = ClipBertConfig
+    base_model_prefix = "clipbert"
+    main_input_name = "input_ids"
+    input_modalities = ("video", "text")
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _no_split_modules = ["BertEmbeddings", "BertLayer", "ClipBertGridBackbone"]
+    _can_record_outputs = {"hidden_states": BertLayer, "attentions": BertSelfAttention}
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Conv2d):
+            # BERT's N(0, 0.02) would make a deep CNN's signal vanish.
+            init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                init.zeros_(module.bias)
+            return
+        super()._init_weights(module)
+        if isinstance(module, BertLMPredictionHead):
+            init.zeros_(module.bias)
+        elif isinstance(module, BertEmbeddings):
+            # Buffers that no checkpoint holds.
+            init.copy_(module.position_ids, torch.arange(module.position_ids.shape[-1]).expand((1, -1)))
+            init.zeros_(module.token_type_ids)
+
+    @classmethod
+    def from_pretrained_parts(
+        cls,
+        *,
+        vision: str | os.PathLike | None = None,
+        text: str | os.PathLike | None = None,
+        local_files_only: bool = False,
+        **config_overrides: Any,
+    ) -> ClipBertPreTrainedModel:
+        """Start from a CNN of timm and a BERT-family encoder; grid encoder, visual embeddings and head are new.
+
+        Args:
+            vision: A timm name (``"resnet50.a1_in1k"``), a Hub id (``"timm/resnet50.a1_in1k"``), a folder
+                downloaded from there, or a file of weights, for which ``backbone`` names the CNN. None: random.
+            text: A Hub id (``"google-bert/bert-base-uncased"``) or a local folder. None: random.
+            local_files_only: Look only on this machine.
+            **config_overrides: Fields of the configuration, such as ``score_aggregation="lse"``.
+
+        Returns:
+            The model, in evaluation mode. ``ClipBertProcessor.from_pretrained_parts`` with the same ``vision``
+            and ``text`` gives the processor with the CNN's pixel statistics.
+
+        Raises:
+            InvalidInputError: If neither part is named, a file or folder does not hold what its part needs, or the
+                weights do not fit the CNN.
+        """
+        return load_pretrained_parts(
+            cls,
+            vision=vision,
+            text=text,
+            local_files_only=local_files_only,
+            config_overrides=config_overrides,
+        ).eval()
+
+
+class ClipBertModel(ClipBertPreTrainedModel):
+    """Videos and texts to joint hidden states, one forward pass of the encoder for all clips of all pairs."""
+
+    def __init__(self, config: ClipBertConfig) -> None:
+        super().__init__(config)
+        self.grid_backbone = ClipBertGridBackbone(config)
+        self.temporal_fusion = ClipBertTemporalFusion(config)
+        self.embeddings = BertEmbeddings(config)
+        self.visual_embeddings = ClipBertVisualEmbeddings(config)
+        self.encoder = BertEncoder(config)
+        self.pooler = BertPooler(config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The word embeddings."""
+        return self.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the word embeddings."""
+        self.embeddings.word_embeddings = value
+
+    def get_grid_features(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        """Run the CNN, once for however many texts are then scored against the videos.
+
+        Args:
+            pixel_values_videos: (B, K, T, 3, H, W).
+
+        Returns:
+            (B, K, T, R, C, D), for the argument ``grid_features`` of the models.
+        """
+        check_visual_inputs(pixel_values_videos, None)
+        frames = pixel_values_videos.flatten(0, 2)  # (B * K * T, 3, H, W)
+        grid = self.grid_backbone(frames.to(self.dtype))
+        return grid.unflatten(0, pixel_values_videos.shape[:3])
+
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        pixel_values_videos: torch.Tensor | None = None,
+        grid_features: torch.Tensor | None = None,
+        texts_per_video: torch.Tensor | Sequence[int] | None = None,
+        token_type_ids: torch.LongTensor | None = None,
+        **kwargs: Any,
+    ) -> ClipBertModelOutput:
+        """Encode every clip of a video together with each of the video's texts.
+
+        Args:
+            input_ids: (N, M).
+            attention_mask: (N, M), 0 at padding.
+            pixel_values_videos: (B, K, T, 3, H, W), from the processor.
+            grid_features: (B, K, T, R, C, D), instead of pixels.
+            texts_per_video: (B,), how many of the texts belong to each video; may be left out where there is one
+                text a video or only one video.
+            token_type_ids: (N, M), by default 0.
+            **kwargs: ``output_hidden_states``, ``output_attentions``, ``return_dict``.
+
+        Raises:
+            InvalidInputError: If a shape or an index is wrong.
+        """
+        check_text_inputs(input_ids, attention_mask, vocab_size=self.config.vocab_size)
+        check_visual_inputs(pixel_values_videos, grid_features)
+        self._check_text_length(input_ids)
+        if grid_features is None:
+            grid_features = self.get_grid_features(pixel_values_videos)
+        videos, clips = grid_features.shape[:2]
+        video_of_text = match_texts_to_videos(
+            texts_per_video, texts=len(input_ids), videos=videos, device=grid_features.device
+        )
+        grid = self.temporal_fusion(grid_features.flatten(0, 1))  # (B * K, R, C, D)
+        visual = self.visual_embeddings(grid).unflatten(0, (videos, clips))  # (B, K, V, D)
+        visual = visual[video_of_text].flatten(0, 1)  # (N * K, V, D)
+        # Embedded once a clip, not once a text, since the published model draws dropout anew for each clip.
+        text = self.embeddings(
+            input_ids=input_ids.repeat_interleave(clips, dim=0),
+            token_type_ids=None if token_type_ids is None else token_type_ids.repeat_interleave(clips, dim=0),
+        )  # (N * K, M, D)
+        embeddings = torch.cat([text, self.visual_embeddings.dropout(visual)], dim=1)  # (N * K, M + V, D)
+        hidden = self.encoder(
+            embeddings, attention_mask=self._joint_mask(attention_mask, embeddings, clips), **kwargs
+        ).last_hidden_state
+        return ClipBertModelOutput(
+            last_hidden_state=hidden.unflatten(0, (-1, clips)),
+            pooler_output=self.pooler(hidden).unflatten(0, (-1, clips)),
+        )
+
+    def _check_text_length(self, input_ids: torch.Tensor) -> None:
+        if input_ids.shape[1] > self.config.max_position_embeddings:
+            raise InvalidInputError(
+                f"input_ids must have at most {self.config.max_position_embeddings} tokens "
+                f"(max_position_embeddings); got {input_ids.shape[1]}"
+            )
+
+    def _joint_mask(
+        self, attention_mask: torch.Tensor | None, embeddings: torch.Tensor, clips: int
+    ) -> torch.Tensor | None:
+        if attention_mask is not None:
+            text_mask = attention_mask.repeat_interleave(clips, dim=0)  # (N * K, M)
+            visual_tokens = embeddings.shape[1] - text_mask.shape[1]
+            # Only text padding is masked; cells of padded pixels are not.
+            attention_mask = nn.functional.pad(text_mask, (0, visual_tokens), value=1)
+        return create_bidirectional_mask(config=self.config, inputs_embeds=embeddings, attention_mask=attention_mask)
+
+
+class ClipBertClipScorer(ClipBertPreTrainedModel):
+    """Base of the models that score each clip from the pooled [CLS] and then aggregate over clips."""
+
+    def __init__(self, config: ClipBertConfig) -> None:
+        super().__init__(config)
+        self.clipbert = ClipBertModel(config)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def get_grid_features(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        """See :meth:`ClipBertModel.get_grid_features`."""
+        return self.clipbert.get_grid_features(pixel_values_videos)
+
+    def _aggregate(self, clip_logits: torch.Tensor) -> torch.Tensor:
+        return aggregate_clip_logits(clip_logits, self.config.score_aggregation)
+
+
+def _mlp(hidden_size: int, num_outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(hidden_size, hidden_size * 2), nn.ReLU(), nn.Linear(hidden_size * 2, num_outputs))
+
+
+class ClipBertForVideoQuestionAnswering(ClipBertClipScorer):
+    """Open-ended question answering as classification over an answer vocabulary (``config.id2label``)."""
+
+    def __init__(self, config: ClipBertConfig) -> None:
+        super().__init__(config)
+        self.classifier = _mlp(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        pixel_values_videos: torch.Tensor | None = None,
+        grid_features: torch.Tensor | None = None,
+        texts_per_video: torch.Tensor | Sequence[int] | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> ClipBertScoresOutput:
+        """Score the answers to questions about videos.
+
+        Args:
+            input_ids: Questions, (N, M).
+            attention_mask: (N, M).
+            pixel_values_videos: (B, K, T, 3, H, W).
+            grid_features: (B, K, T, R, C, D), instead of pixels.
+            texts_per_video: (B,).
+            labels: Index of the answer, (N,), -100 to leave one out; or soft scores, (N, L), for image VQA.
+            **kwargs: As in :meth:`ClipBertModel.forward`.
+
+        Raises:
+            InvalidInputError: If a shape, an index or a label is wrong.
+        """
+        outputs = self.clipbert(
+            input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, **kwargs
+        )
+        clip_logits = self.classifier(self.dropout(outputs.pooler_output))  # (N, K, L)
+        logits = self._aggregate(clip_logits)
+        return ClipBertScoresOutput(
+            loss=None if labels is None else classification_loss(logits, labels),
+            logits=logits,
+            clip_logits=clip_logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+
+class ClipBertForMultipleChoice(ClipBertClipScorer):
+    """One score for each choice, which is encoded as question + " " + choice in one segment."""
+
+    def __init__(self, config: ClipBertConfig) -> None:
+        super().__init__(config)
+        self.classifier = _mlp(config.hidden_size, 1)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        pixel_values_videos: torch.Tensor | None = None,
+        grid_features: torch.Tensor | None = None,
+        texts_per_video: torch.Tensor | Sequence[int] | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> ClipBertScoresOutput:
+        """Score the choices of questions about videos. Here N is the number of questions, L of choices.
+
+        Args:
+            input_ids: (N, L, M).
+            attention_mask: (N, L, M).
+            pixel_values_videos: (B, K, T, 3, H, W).
+            grid_features: (B, K, T, R, C, D), instead of pixels.
+            texts_per_video: Questions of each video, (B,); by default one question a video.
+            labels: Index of the right choice, (N,).
+            **kwargs: As in :meth:`ClipBertModel.forward`.
+
+        Raises:
+            InvalidInputError: If a shape, an index or a label is wrong.
+        """
+        check_rank(input_ids, "input_ids", "questions, choices, tokens")
+        check_rank(attention_mask, "attention_mask", "questions, choices, tokens")
+        questions, choices, _ = input_ids.shape
+        if texts_per_video is None:
+            visual = grid_features if pixel_values_videos is None else pixel_values_videos
+            videos = questions if visual is None else len(visual)
+            # One question a video, or all questions of the only video; anything else is an error further down.
+            texts_per_video = [choices * (questions if videos == 1 else 1)] * videos
+        else:
+            texts_per_video = torch.as_tensor(texts_per_video, device=input_ids.device) * choices
+        outputs = self.clipbert(
+            input_ids.flatten(0, 1),
+            None if attention_mask is None else attention_mask.flatten(0, 1),
+            pixel_values_videos,
+            grid_features,
+            texts_per_video,
+            **kwargs,
+        )
+        scores = self.classifier(self.dropout(outputs.pooler_output))  # (N * L, K, 1)
+        clip_logits = scores.squeeze(-1).unflatten(0, (questions, choices)).transpose(1, 2)  # (N, K, L)
+        logits = self._aggregate(clip_logits)
+        return ClipBertScoresOutput(
+            loss=None if labels is None else classification_loss(logits, labels),
+            logits=logits,
+            clip_logits=clip_logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+
+class ClipBertForVideoTextRetrieval(ClipBertClipScorer):
+    """Does the text match the video? Two logits with cross-entropy, or one with the rank loss."""
+
+    def __init__(self, config: ClipBertConfig) -> None:
+        super().__init__(config)
+        self.classifier = _mlp(config.hidden_size, 1 if config.retrieval_loss == "rank" else 2)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        pixel_values_videos: torch.Tensor | None = None,
+        grid_features: torch.Tensor | None = None,
+        texts_per_video: torch.Tensor | Sequence[int] | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> ClipBertRetrievalOutput:
+        """Score pairs of text and video.
+
+        Args:
+            input_ids: (N, M).
+            attention_mask: (N, M).
+            pixel_values_videos: (B, K, T, 3, H, W).
+            grid_features: (B, K, T, R, C, D), instead of pixels.
+            texts_per_video: (B,), how many texts are scored against each video.
+            labels: (N,), 1 where text and video match, else 0.
+            **kwargs: As in :meth:`ClipBertModel.forward`.
+
+        Returns:
+            Logits (N, 2) or (N, 1), and the scores: the softmax probability of a match, or the sigmoid.
+
+        Raises:
+            InvalidInputError: If a shape, an index or a label is wrong.
+        """
+        outputs = self.clipbert(
+            input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, **kwargs
+        )
+        clip_logits = self.classifier(self.dropout(outputs.pooler_output))  # (N, K, 2 or 1)
+        logits = self._aggregate(clip_logits)
+        loss = None
+        if self.config.retrieval_loss == "rank":
+            scores = logits.squeeze(-1).sigmoid()
+            if labels is not None:
+                visual = grid_features if pixel_values_videos is None else pixel_values_videos
+                video_of_text = match_texts_to_videos(
+                    texts_per_video, texts=len(input_ids), videos=len(visual), device=logits.device
+                )
+                loss = rank_loss(logits, labels, video_of_text, self.config.rank_margin)
+        else:
+            scores = logits.softmax(-1)[:, 1]
+            if labels is not None:
+                loss = classification_loss(logits, labels)
+        return ClipBertRetrievalOutput(
+            loss=loss,
+            logits=logits,
+            clip_logits=clip_logits,
+            scores=scores,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+
+class ClipBertForVideoRegression(ClipBertClipScorer):
+    """One number for a video and a question: repetition counting (TGIF-QA), mean squared error."""
+
+    def __init__(self, config: ClipBertConfig) -> None:
+        super().__init__(config)
+        size = config.hidden_size
+        self.regressor = nn.Sequential(
+            nn.Linear(size, size),
+            nn.ELU(),
+            nn.BatchNorm1d(size),
+            nn.Dropout(config.hidden_dropout_prob),
+            nn.Linear(size, 1),
+        )
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        pixel_values_videos: torch.Tensor | None = None,
+        grid_features: torch.Tensor | None = None,
+        texts_per_video: torch.Tensor | Sequence[int] | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> ClipBertScoresOutput:
+        """Predict a number.
+
+        Args:
+            input_ids: (N, M).
+            attention_mask: (N, M).
+            pixel_values_videos: (B, K, T, 3, H, W).
+            grid_features: (B, K, T, R, C, D), instead of pixels.
+            texts_per_video: (B,).
+            labels: The right numbers, (N,).
+            **kwargs: As in :meth:`ClipBertModel.forward`.
+
+        Returns:
+            ``logits`` (N, 1) and ``clip_logits`` (N, K, 1) are the predicted numbers, not rounded.
+
+        Raises:
+            InvalidInputError: If a shape or an index is wrong.
+        """
+        outputs = self.clipbert(
+            input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, **kwargs
+        )
+        pooled = outputs.pooler_output  # (N, K, D)
+        clip_logits = self.regressor(pooled.flatten(0, 1)).unflatten(0, pooled.shape[:2])  # (N, K, 1)
+        logits = self._aggregate(clip_logits)
+        loss = None
+        if labels is not None:
+            if labels.shape != logits.shape[:1]:
+                raise InvalidInputError(
+                    f"labels must have shape {tuple(logits.shape[:1])} (texts); got {tuple(labels.shape)}"
+                )
+            loss = nn.functional.mse_loss(logits.squeeze(-1).float(), labels.float())
+        return ClipBertScoresOutput(
+            loss=loss,
+            logits=logits,
+            clip_logits=clip_logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+
+class ClipBertForPreTraining(ClipBertClipScorer):
+    """Masked language modelling and image-text matching (paper, section 3.2)."""
+
+    # The published model has both tied, and a checkpoint that is not is saved untied (tie_word_embeddings).
+    _tied_weights_keys = {
+        "cls.predictions.decoder.weight": "clipbert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    }
+
+    def __init__(self, config: ClipBertConfig) -> None:
+        super().__init__(config)
+        self.cls = BertPreTrainingHeads(config)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The decoder of the masked language modelling head."""
+        return self.cls.predictions.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Replace the decoder of the masked language modelling head."""
+        self.cls.predictions.decoder = new_embeddings
+        self.cls.predictions.bias = new_embeddings.bias
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        pixel_values_videos: torch.Tensor | None = None,
+        grid_features: torch.Tensor | None = None,
+        texts_per_video: torch.Tensor | Sequence[int] | None = None,
+        mlm_labels: torch.LongTensor | None = None,
+        itm_labels: torch.LongTensor | None = None,
+        **kwargs: Any,
+    ) -> ClipBertPreTrainingOutput:
+        """Predict masked tokens, and whether text and video match.
+
+        Args:
+            input_ids: (N, M).
+            attention_mask: (N, M).
+            pixel_values_videos: (B, K, T, 3, H, W); an image is one clip of one frame.
+            grid_features: (B, K, T, R, C, D), instead of pixels.
+            texts_per_video: (B,).
+            mlm_labels: The token at each masked position, -100 elsewhere, (N, M).
+            itm_labels: 1 where text and video match, else 0, (N,).
+            **kwargs: As in :meth:`ClipBertModel.forward`.
+
+        Returns:
+            ``loss`` is the sum of the losses whose labels were given. The masked-language loss is the mean over
+            masked tokens, as is usual; the published code divides by the number of all tokens instead.
+
+        Raises:
+            InvalidInputError: If a shape, an index or a label is wrong.
+        """
+        outputs = self.clipbert(
+            input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, **kwargs
+        )
+        text_states = outputs.last_hidden_state[:, :, : input_ids.shape[1]]  # (N, K, M, D)
+        mlm_logits, clip_logits = self.cls(text_states, outputs.pooler_output)
+        logits = self._aggregate(clip_logits)
+        mlm_loss = itm_loss = None
+        if mlm_labels is not None:
+            if mlm_labels.shape != input_ids.shape:
+                raise InvalidInputError(
+                    f"mlm_labels must have the shape of input_ids, {tuple(input_ids.shape)}; "
+                    f"got {tuple(mlm_labels.shape)}"
+                )
+            labels = mlm_labels[:, None].expand(mlm_logits.shape[:-1])
+            mlm_loss = indexed_cross_entropy(mlm_logits, labels, name="mlm_labels")
+        if itm_labels is not None:
+            itm_loss = classification_loss(logits, itm_labels)
+        losses = [loss for loss in (mlm_loss, itm_loss) if loss is not None]
+        return ClipBertPreTrainingOutput(
+            loss=torch.stack(losses).sum() if losses else None,
+            mlm_loss=mlm_loss,
+            itm_loss=itm_loss,
+            mlm_logits=mlm_logits,
+            logits=logits,
+            clip_logits=clip_logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+
+__all__ = [
+    "ClipBertForMultipleChoice",
+    "ClipBertForPreTraining",
+    "ClipBertForVideoQuestionAnswering",
+    "ClipBertForVideoRegression",
+    "ClipBertForVideoTextRetrieval",
+    "ClipBertModel",
+    "ClipBertPreTrainedModel",
+]

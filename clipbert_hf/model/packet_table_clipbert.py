@@ -1,0 +1,160 @@
+"""Which packet of a file holds which frame, and where decoding has to start to obtain it.
+
+Demuxing a file reads no pixels, and takes milliseconds. From its packets alone follows, for the formats named
+below, how many frames a viewer sees, when, and what each depends on; so that a handful of frames can be decoded
+without the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+# In these every packet carries a presentation time and yields one frame. Not so elsewhere: AVI has no
+# presentation times, VP8 hides reference frames in packets of their own, MPEG-4 packs two frames into one.
+TRUSTED_CONTAINERS = frozenset({"mov", "mp4", "matroska", "webm"})
+TRUSTED_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "prores", "dnxhd", "ffv1"})
+
+
+class PacketRow(NamedTuple):
+    """What the table needs to know of one packet; times in units of the stream's time base."""
+
+    pts: int | None
+    dts: int | None
+    is_keyframe: bool
+    is_discard: bool
+
+
+@dataclass(frozen=True)
+class PacketTable:
+    """The frames of a video in presentation order; row i is what a viewer counts as frame i.
+
+    Args:
+        pts: When each frame is shown, int64 (frames,), strictly increasing.
+        position: The place of its packet in the file, int64 (frames,); packets are decoded in this order.
+        keyframe: The place of the packet where decoding must start to obtain it, int64 (frames,).
+        position_by_pts: The same place for every packet, including those that are decoded but not shown.
+        seek_time: By place of a keyframe, the time to seek to.
+        closed: No packet that is stored after a keyframe is shown before it.
+        trimmed: Some packets are decoded but not shown.
+    """
+
+    pts: np.ndarray
+    position: np.ndarray
+    keyframe: np.ndarray
+    position_by_pts: dict[int, int]
+    seek_time: dict[int, int]
+    closed: bool
+    trimmed: bool
+
+
+def is_trusted_format(container: str, codec: str) -> bool:
+    """Tell whether a table can be made for a file.
+
+    Args:
+        container: FFmpeg's name of the format, possibly several joined by commas.
+        codec: FFmpeg's canonical name of the codec.
+    """
+    return codec in TRUSTED_CODECS and not TRUSTED_CONTAINERS.isdisjoint(container.split(","))
+
+
+def build_packet_table(packets: Iterable[PacketRow], *, seeks_by_dts: bool) -> PacketTable | None:
+    """Order the packets of a video stream as they are shown.
+
+    Args:
+        packets: All packets in the order of the file.
+        seeks_by_dts: Whether the container's index holds decoding times (mp4) or presentation times (Matroska).
+
+    Returns:
+        The table, or None if the times are missing or contradictory, so that frames have to be counted.
+    """
+    rows = list(packets)
+    pts_list = [row.pts for row in rows]
+    if not rows or None in pts_list or len(set(pts_list)) != len(rows):
+        return None
+    pts = np.array(pts_list, dtype=np.int64)  # (packets,) in decoding order, as all below
+    is_key = np.array([row.is_keyframe for row in rows])
+    # Without a keyframe ahead of everything, what the decoder makes of the first packets is its own affair.
+    if not is_key[0] or pts[0] != pts.min():
+        return None
+
+    shown = np.flatnonzero([not row.is_discard for row in rows])
+    shown = shown[np.argsort(pts[shown])]
+    keys = np.flatnonzero(is_key)
+    keys_as_shown = keys[np.argsort(pts[keys])]
+    # A frame needs the last keyframe that is shown before it, and in open groups of pictures that is not the
+    # last one that is stored before it.
+    start = np.minimum(
+        keys_as_shown[np.searchsorted(pts[keys_as_shown], pts[shown], side="right") - 1],
+        keys[np.searchsorted(keys, shown, side="right") - 1],
+    )
+    earliest_from_here = np.minimum.accumulate(pts[::-1])[::-1]
+    return PacketTable(
+        pts=pts[shown],
+        position=shown,
+        keyframe=start,
+        position_by_pts=dict(zip(pts_list, range(len(rows)), strict=True)),  # type: ignore[arg-type]
+        seek_time={int(k): _seek_time(rows[k], seeks_by_dts=seeks_by_dts) for k in keys},
+        closed=bool(np.all(pts[keys] == earliest_from_here[keys])),
+        trimmed=len(shown) < len(rows),
+    )
+
+
+def group_by_keyframe(table: PacketTable, indices: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Split sorted indices into runs that start decoding at the same keyframe.
+
+    Args:
+        table: The table.
+        indices: Frame indices, sorted, (n,).
+
+    Yields:
+        The place of the keyframe, and positions into ``indices``.
+    """
+    starts = table.keyframe[indices]
+    cuts = np.flatnonzero(np.diff(starts)) + 1
+    for run in np.split(np.arange(len(indices)), cuts):
+        yield int(starts[run[0]]), run
+
+
+def seconds_since_first(pts: Sequence[int | None], time_base: float) -> np.ndarray | None:
+    """Convert presentation times to seconds after the first frame.
+
+    Args:
+        pts: Time of each frame in units of ``time_base``, or None where the file does not tell.
+        time_base: Seconds per unit.
+
+    Returns:
+        float64 (frames,), or None unless all times are known and increase.
+    """
+    if not pts or None in pts:
+        return None
+    times = np.array(pts, dtype=np.int64)
+    seconds = (times - times[0]) * time_base
+    return seconds if bool(np.all(np.diff(seconds) > 0)) else None
+
+
+def frame_rate(seconds: np.ndarray | None, frames: int, declared: float | None) -> float:
+    """Find the mean frame rate of a video.
+
+    Args:
+        seconds: When each frame is shown, increasing, (frames,), or None if unknown.
+        frames: Number of frames.
+        declared: What the file says, in frames per second.
+
+    Returns:
+        The declared rate unless the times contradict it, which they do in trimmed and damaged files. Times alone
+        would not be exact: Matroska rounds them to milliseconds.
+    """
+    declared = declared if declared and declared > 0 else None
+    if seconds is None or len(seconds) < 2:
+        return declared or (1.0 if frames == 1 else 25.0)
+    measured = float((len(seconds) - 1) / (seconds[-1] - seconds[0]))
+    return declared if declared and abs(declared / measured - 1) < 0.02 else measured
+
+
+def _seek_time(row: PacketRow, *, seeks_by_dts: bool) -> int:
+    time = row.dts if seeks_by_dts and row.dts is not None else row.pts
+    return 0 if time is None else time

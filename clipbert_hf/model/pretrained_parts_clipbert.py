@@ -1,0 +1,164 @@
+"""Starting points that are not ClipBERT models: a timm CNN and a BERT-family encoder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+from transformers import AutoConfig, BertForPreTraining, BertModel, PreTrainedModel
+
+from .errors_clipbert import InvalidInputError
+from .weight_files_clipbert import read_state_dict
+
+_BERT_FIELDS = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "initializer_range",
+    "layer_norm_eps",
+    "pad_token_id",
+)
+
+
+def load_pretrained_parts(
+    model_class: type[PreTrainedModel],
+    *,
+    vision: str | os.PathLike | None,
+    text: str | os.PathLike | None,
+    local_files_only: bool,
+    config_overrides: Mapping[str, Any],
+) -> PreTrainedModel:
+    """Build a model from parts; see ``ClipBertPreTrainedModel.from_pretrained_parts``."""
+    if vision is None and text is None:
+        raise InvalidInputError("from_pretrained_parts needs vision, text or both; got neither")
+    options = dict(config_overrides)
+    if vision is not None:
+        options.setdefault("backbone", architecture_name(vision, None))
+        # Weights from timm have the stride in the 3x3 and were trained on RGB.
+        options = {"backbone_stride_in_1x1": False, "frame_color_order": "rgb"} | options
+    if text is not None:
+        bert_config = AutoConfig.from_pretrained(text, local_files_only=local_files_only)
+        if bert_config.model_type != "bert":
+            raise InvalidInputError(f"text must be a BERT (model_type 'bert'); {text} is {bert_config.model_type!r}")
+        options = {name: getattr(bert_config, name) for name in _BERT_FIELDS} | options
+    model = model_class(model_class.config_class(**options))
+    if vision is not None:
+        _load_vision(model, vision)
+    if text is not None:
+        _load_text(model, text, local_files_only=local_files_only)
+    return model
+
+
+def architecture_name(vision: str | os.PathLike, backbone: str | None) -> str:
+    """The timm architecture of a vision part.
+
+    Args:
+        vision: A timm name, a Hub id ``"timm/…"``, a folder or a file.
+        backbone: The CNN's name, which a file cannot tell.
+
+    Raises:
+        InvalidInputError: If it cannot be told.
+    """
+    name = backbone
+    if name is None:
+        path = Path(vision)
+        if path.is_file():
+            raise InvalidInputError(f"vision is a file of weights, {path}: name its CNN of timm as backbone=…")
+        if path.is_dir():
+            name = str(_folder_config(path).get("architecture"))
+        else:
+            name = str(vision).removeprefix("timm/")
+    if not timm.is_model(name.split(".")[0]):
+        raise InvalidInputError(f"vision must be a CNN of timm, a folder or a file; timm has no {name!r}")
+    return name.split(".")[0]
+
+
+def pixel_statistics(vision: str | os.PathLike, backbone: str | None = None) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of the pixels that a CNN was trained on, in units of 0–255.
+
+    Args:
+        vision: As in ``from_pretrained_parts``.
+        backbone: The CNN's name where ``vision`` is a file.
+    """
+    path = Path(vision)
+    if path.is_dir():
+        cfg = _folder_config(path).get("pretrained_cfg", {})
+        mean, std = cfg.get("mean"), cfg.get("std")
+    else:
+        known_name = str(vision).removeprefix("timm/")
+        name = known_name if timm.is_model(known_name.split(".")[0]) else architecture_name(vision, backbone)
+        pretrained_cfg = timm.get_pretrained_cfg(name)
+        mean, std = pretrained_cfg.mean, pretrained_cfg.std
+    if mean is None or std is None:
+        raise InvalidInputError(f"vision: no pixel mean and std known for {vision}; give image_mean and image_std")
+    return [255 * value for value in mean], [255 * value for value in std]
+
+
+def _folder_config(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads((path / "config.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"vision folder {path} must hold the config.json of a timm model: {error}") from error
+
+
+def _load_vision(model: PreTrainedModel, vision: str | os.PathLike) -> None:
+    config, path = model.config, Path(vision)
+    options: dict[str, Any] = {"out_indices": (-1,), **(config.backbone_kwargs or {})}
+    if path.is_file():
+        source, options["pretrained_cfg_overlay"] = (
+            config.backbone,
+            {"state_dict": _align(path, config.backbone)},
+        )
+    elif path.is_dir():
+        source = f"local-dir:{path}"
+    else:
+        source = str(vision) if not str(vision).startswith("timm/") else f"hf-hub:{vision}"
+    try:
+        pretrained = timm.create_model(source, pretrained=True, features_only=True, **options)
+    except RuntimeError as error:
+        raise InvalidInputError(f"vision {vision} does not hold weights for {config.backbone}: {error}") from error
+    base = getattr(model, model.base_model_prefix, model)
+    backbone = base.grid_backbone.backbone
+    backbone.load_state_dict(backbone.state_dict() | pretrained.state_dict())
+
+
+def _align(path: Path, backbone: str) -> dict[str, torch.Tensor]:
+    """Weights under timm's names; other names are accepted where all shapes agree in order."""
+    state = read_state_dict(path)
+    expected = timm.create_model(backbone, pretrained=False).state_dict()
+    if len(state.keys() & expected.keys()) >= len(expected) // 2:
+        return state
+    # Other ports of the same CNN name their layers differently and may count no batches.
+    names = [name for name in expected if not name.endswith("num_batches_tracked")]
+    tensors = [tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")]
+    if [expected[name].shape for name in names] != [tensor.shape for tensor in tensors]:
+        raise InvalidInputError(
+            f"vision {path} does not hold weights for {backbone}: neither the names nor the order of shapes agree"
+        )
+    return expected | dict(zip(names, tensors, strict=True))
+
+
+def _load_text(model: PreTrainedModel, text: str | os.PathLike, *, local_files_only: bool) -> None:
+    base: nn.Module = getattr(model, model.base_model_prefix, model)
+    head = getattr(model, "cls", None)
+    if head is not None:
+        source = BertForPreTraining.from_pretrained(text, local_files_only=local_files_only)
+        head.load_state_dict(source.cls.state_dict())
+        bert = source.bert
+    else:
+        bert = BertModel.from_pretrained(text, local_files_only=local_files_only)
+    for part in ("embeddings", "encoder", "pooler"):
+        getattr(base, part).load_state_dict(getattr(bert, part).state_dict())

