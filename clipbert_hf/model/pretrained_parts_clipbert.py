@@ -46,7 +46,7 @@ def load_pretrained_parts(
         raise InvalidInputError("from_pretrained_parts needs vision, text or both; got neither")
     options = dict(config_overrides)
     if vision is not None:
-        options.setdefault("backbone", architecture_name(vision, None))
+        options["backbone"] = architecture_name(vision, options.get("backbone"))
         # Weights from timm have the stride in the 3x3 and were trained on RGB.
         options = {"backbone_stride_in_1x1": False, "frame_color_order": "rgb"} | options
     if text is not None:

@@ -132,8 +132,8 @@ class ClipBertProcessor(ProcessorMixin):
     ) -> dict[str, torch.Tensor]:
         texts: list[Any] = [text] if isinstance(text, str) else list(text)
         grouped = bool(texts) and all(isinstance(group, (list, tuple)) for group in texts)
-        counts = [len(group) for group in texts]
         if grouped:
+            counts = [len(group) for group in texts]
             texts = [one for group in texts for one in group]
         _check_texts(texts, "text")
         if choices is not None:

@@ -170,6 +170,8 @@ class DecordReader(GatedReader):
         return len(self._decoder)
 
     def _objection(self) -> str | None:
+        if self._witness.video_streams > 1:
+            return f"it has {self._witness.video_streams} video streams to choose from"
         if self._witness.rotation:
             return f"frames have to be turned by {self._witness.rotation} degrees"
         return super()._objection()
@@ -192,7 +194,9 @@ class TorchCodecReader(GatedReader):
             reason = f"it is not installed, or does not find FFmpeg: {str(error).strip().splitlines()[0]}"
             raise VideoDecodeError(self.name, self.backend, reason) from error
         content = source.path or source.data or b""
-        self._decoder = VideoDecoder(content, dimension_order="NHWC", seek_mode="exact")
+        self._decoder = VideoDecoder(
+            content, stream_index=self._witness.stream_index, dimension_order="NHWC", seek_mode="exact"
+        )
         return len(self._decoder)
 
     def _decode_trusted(self, indices: np.ndarray) -> torch.Tensor:

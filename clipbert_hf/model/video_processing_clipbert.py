@@ -5,6 +5,7 @@ Legend: B videos, K clips, T frames a clip, L the side of a frame in pixels.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast

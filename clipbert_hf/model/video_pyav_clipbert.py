@@ -63,12 +63,16 @@ class PyAVReader(VideoReader):
         table: Its packet table, or None where frames have to be counted.
         container: FFmpeg's name of the format, possibly several joined by commas.
         codec: FFmpeg's canonical name of the codec.
+        stream_index: The place of the stream among all streams of the file.
+        video_streams: The number of video streams in the file.
     """
 
     backend = "pyav"
     table: PacketTable | None
     container: str
     codec: str
+    stream_index: int
+    video_streams: int
 
     def __init__(self, source: EncodedVideo) -> None:
         self.name = source.name
@@ -134,6 +138,8 @@ class PyAVReader(VideoReader):
         self._decoder: Any = stream.codec_context
         self.container = str(self._file.format.name)
         self.codec = str(self._decoder.codec.canonical_name)
+        self.stream_index = stream.index
+        self.video_streams = len(self._file.streams.video)
         self._coded_size = (self._decoder.width, self._decoder.height)
 
     def _index(self) -> None:

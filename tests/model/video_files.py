@@ -50,7 +50,7 @@ class Recipe:
     options: dict[str, str] = field(default_factory=dict)
     rotation: int = 0
     finish: Callable[[Path, Path], list[int]] | None = None
-    format: str | None = None
+    container_options: dict[str, str] = field(default_factory=dict)
     times: Callable[[int], int] | None = None
 
     def write(self, folder: Path) -> tuple[Path, list[int]]:
@@ -64,7 +64,7 @@ class Recipe:
             pixel_format=self.pixel_format,
             options=self.options,
             rotation=self.rotation,
-            format=self.format,
+            container_options=self.container_options,
             times=self.times,
         )
         return path, list(range(self.frames)) if self.finish is None else self.finish(target, path)
@@ -78,12 +78,12 @@ def write_video(
     pixel_format: str = "yuv420p",
     options: dict[str, str] | None = None,
     rotation: int = 0,
-    format: str | None = None,
+    container_options: dict[str, str] | None = None,
     times: Callable[[int], int] | None = None,
     fps: int = FPS,
 ) -> None:
     """Encode RGB frames (height, width, 3); ``times`` gives the time of a frame in units of 1 / fps seconds."""
-    with av.open(str(path), "w", format=format) as container:
+    with av.open(str(path), "w", container_options=container_options or {}) as container:
         stream: Any = container.add_stream(codec, rate=fps, options=options or {})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixel_format
@@ -119,15 +119,15 @@ def trim_by_stream_copy(first: int) -> Callable[[Path, Path], list[int]]:
 
 
 def with_second_stream(source: Path, target: Path) -> list[int]:
-    """Put a smaller, shorter video stream, which counts backwards from 255, ahead of the numbered one."""
+    """Put a smaller video stream, black all along, ahead of the numbered one, which is marked as the default."""
     with av.open(str(source)) as whole, av.open(str(target), "w") as both:
         small: Any = both.add_stream("libx264", rate=FPS)
         small.width, small.height, small.pix_fmt = 32, 24, "yuv420p"
         stream = whole.streams.video[0]
         copy = both.add_stream_from_template(stream)
-        for number in range(5):
-            frame = av.VideoFrame.from_ndarray(numbered_frame(255 - number, 32, 24), format="rgb24")
-            both.mux(small.encode(frame))
+        copy.disposition = av.stream.Disposition.default
+        for _ in range(stream.frames):
+            both.mux(small.encode(av.VideoFrame.from_ndarray(numbered_frame(0, 32, 24), format="rgb24")))
         both.mux(small.encode(None))
         frames = stream.frames
         for packet in whole.demux(stream):
@@ -135,6 +135,25 @@ def with_second_stream(source: Path, target: Path) -> list[int]:
                 packet.stream = copy
                 both.mux(packet)
     return list(range(frames))
+
+
+def with_new_size(source: Path, target: Path) -> list[int]:
+    """Continue a VP9 video in another frame size, within the same stream."""
+    larger = source.with_name(f"larger-{source.name}")
+    numbers = list(range(10, 20))
+    write_video(larger, [numbered_frame(number, 128, 80) for number in numbers], codec="libvpx-vp9")
+    with av.open(str(source)) as first, av.open(str(larger)) as second, av.open(str(target), "w") as both:
+        copy = both.add_stream_from_template(first.streams.video[0])
+        shift = 0
+        for part in (first, second):
+            for packet in part.demux(part.streams.video[0]):
+                if packet.dts is not None:
+                    packet.pts += shift
+                    packet.dts += shift
+                    packet.stream = copy
+                    both.mux(packet)
+            shift = int(10 / FPS / part.streams.video[0].time_base)
+    return list(range(20))
 
 
 def write_audio_only(path: Path) -> None:
@@ -169,14 +188,14 @@ def real_clip(name: str) -> Path:
 
 
 _GOP = {"g": "8", "bf": "3"}
-_X264 = {"preset": "veryfast", "tune": "zerolatency"}
 
 RECIPES = [
     Recipe("b-frames.mp4", options=_GOP),
     Recipe("open-gop.mp4", options={**_GOP, "x264-params": "open-gop=1:scenecut=0:b-pyramid=normal"}),
     Recipe("one-keyframe.mp4", options={"g": "250", "bf": "2"}),
     Recipe("intra-refresh.mp4", options={"g": "8", "x264-params": "intra-refresh=1:bframes=0"}),
-    Recipe("fragmented.mp4", options=_GOP, finish=None, format=None),
+    Recipe("fragmented.mp4", options=_GOP, container_options={"movflags": "frag_keyframe+empty_moov"}),
+    Recipe("faststart.mp4", options=_GOP, container_options={"movflags": "faststart"}),
     Recipe("trimmed.mp4", options=_GOP, finish=trim_by_stream_copy(13)),
     Recipe("rotated-90.mp4", width=96, height=64, options=_GOP, rotation=90),
     Recipe("rotated-180.mp4", options=_GOP, rotation=180),
@@ -194,6 +213,8 @@ RECIPES = [
     Recipe("vp9-alt-ref.webm", codec="libvpx-vp9", options={"g": "20", "auto-alt-ref": "1", "lag-in-frames": "16"}),
     Recipe("vp8-alt-ref.webm", codec="libvpx", options={"auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "4"}),
     Recipe("av1.webm", codec="libsvtav1", options={"preset": "12", "svtav1-params": "keyint=8"}),
+    Recipe("new-size.webm", codec="libvpx-vp9", frames=10, finish=with_new_size),
+    Recipe("alpha.webm", codec="libvpx-vp9", pixel_format="yuva420p"),
     Recipe("h264.avi", options=_GOP),
     Recipe("mpeg4-b.avi", codec="mpeg4", options=_GOP),
     Recipe("clip.ts", options=_GOP),

@@ -1,0 +1,261 @@
+"""Recipes: a YAML file and the command line to typed settings.
+
+A script's settings are one dataclass, put together from the groups below and from fields of its own::
+
+    recipe = parse_recipe(VideoQARecipe, ["recipe.yaml", "--learning_rate", "1e-4", "--model.hidden_size", "128"])
+
+The file comes first and may be left out; what the command line says wins. A dot reaches into a mapping.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import types
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from clipbert_hf import ClipBertError
+
+Recipe = TypeVar("Recipe")
+
+
+class RecipeError(ClipBertError, ValueError):
+    """A recipe has an unknown key, or a value that is not what the key takes."""
+
+
+def setting(default: Any = MISSING, help: str = "") -> Any:
+    """A field of a recipe with its explanation; without a default it must be given."""
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata={"help": help})
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(kw_only=True)
+class LoopSettings:
+    """What the training loop needs to know."""
+
+    output_dir: str = setting(help="folder for the model, results.json, log.jsonl and the checkpoints")
+    seed: int = setting(42, "seed of everything that is drawn")
+    epochs: int = setting(1, "passes over the training split; 0 only evaluates")
+    max_steps: int | None = setting(None, "optimizer steps, instead of epochs")
+    batch_size: int = setting(16, "samples a process and micro-batch")
+    eval_batch_size: int | None = setting(None, "samples a process in evaluation; null: batch_size")
+    gradient_accumulation_steps: int = setting(1, "micro-batches a step")
+    mixed_precision: Literal["fp32", "bf16", "fp16"] = setting("fp32", "arithmetic of forward and backward")
+    learning_rate: float = setting(5e-5, "peak learning rate")
+    cnn_learning_rate: float | None = setting(None, "peak learning rate of the CNN; null: learning_rate")
+    weight_decay: float = setting(1e-3, "of weights; biases and normalisation layers have none")
+    adam_betas: list[float] = setting([0.9, 0.98], "decay rates of AdamW")
+    adam_eps: float = setting(1e-6, "epsilon of AdamW")
+    warmup_ratio: float = setting(0.1, "share of the steps with a rising learning rate; it falls to 0 afterwards")
+    max_grad_norm: float | None = setting(5.0, "longest gradient; null: any")
+    evaluate_every: int | None = setting(None, "steps between evaluations; null: once an epoch")
+    checkpoint_every: int | None = setting(None, "steps between checkpoints beyond those after evaluations")
+    keep_checkpoints: int = setting(1, "how many of the latest checkpoints are kept, beside the best")
+    best_metric: str | None = setting(None, "metric that chooses the best checkpoint; null: the latest is best")
+    best_is: Literal["highest", "lowest"] = setting("highest", "which value of best_metric is best")
+    resume_from_checkpoint: str | None = setting(None, "a checkpoint folder, or last: that of output_dir if any")
+    log_every: int = setting(10, "steps between points of the curves")
+    tracker: Literal["tensorboard", "none"] = setting("tensorboard", "where curves go")
+    threads: int | None = setting(None, "CPU threads of the model; null: what PyTorch takes")
+
+
+@dataclass(kw_only=True)
+class DataSettings:
+    """Which data, and how it is read."""
+
+    dataset: str = setting("moving_shapes", "name of a data set")
+    data_dir: str = setting(help="folder of the data set")
+    dataset_options: dict[str, Any] = setting({}, "further arguments of the loader")
+    num_workers: int = setting(1, "processes that decode videos; 0: the main process")
+    processor: dict[str, Any] = setting({}, "options of a new video processor, such as size or target_fps")
+    max_text_length: int = setting(100, "tokens of a text; the rest is cut")
+
+
+@dataclass(kw_only=True)
+class StartSettings:
+    """Where the model starts: a model folder or Hub id, or parts, or random weights."""
+
+    start_from: str | None = setting(None, "model folder or Hub id with its processor; a head that differs is new")
+    vision: str | None = setting(None, "weights of the CNN: timm name, Hub id, folder, or file with model.backbone")
+    text: str | None = setting(None, "BERT-family encoder and its tokenizer: Hub id or folder")
+    model: dict[str, Any] = setting({}, "fields of ClipBertConfig")
+    vocabulary_size: int = setting(1000, "most word pieces of a new tokenizer, which is made where text is null")
+    vocabulary_configs: list[str] = setting([], "configurations of the data set whose training texts it also covers")
+
+
+def parse_recipe(recipe_class: type[Recipe], arguments: Sequence[str] | None = None) -> Recipe:
+    """Read a recipe from the command line.
+
+    Args:
+        recipe_class: A dataclass.
+        arguments: A YAML file, which may be left out, and ``--key value`` pairs; by default those of the process.
+
+    Returns:
+        The settings.
+
+    Raises:
+        RecipeError: If a key is unknown or missing, or a value is not what its key takes.
+    """
+    fields = {entry.name: entry for entry in dataclasses.fields(recipe_class)}  # type: ignore[arg-type]
+    hints = get_type_hints(recipe_class)
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=recipe_class.__doc__)
+    parser.add_argument("recipe", nargs="?", help="YAML file")
+    for name, entry in fields.items():
+        metavar = getattr(hints[name], "__name__", str(hints[name])) if get_origin(hints[name]) is None else None
+        explanation = f"{entry.metadata['help']} ({_describe(hints[name])})"
+        parser.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=explanation)
+    known, rest = parser.parse_known_args(arguments)
+    overrides = vars(known)
+    path = overrides.pop("recipe")
+    values = read_yaml(path) if path else {}
+    for name in values:
+        _check_key(name, fields, place=f"recipe {path}")
+    for name, text in overrides.items():
+        values[name] = _from_text(text, hints[name])
+    for name, key, text in _dotted(rest, fields):
+        values[name] = {**(values.get(name) or {}), key: _scalar(text)}
+    missing = [name for name, entry in fields.items() if name not in values and _is_required(entry)]
+    if missing:
+        raise RecipeError(f"missing settings: {', '.join(missing)}")
+    return recipe_class(**{name: _coerce(value, hints[name], name) for name, value in values.items()})
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        RecipeError: If there is no such file or it holds something else.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text("utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise RecipeError(f"cannot read recipe {path}: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise RecipeError(f"recipe {path} must be a mapping of settings; got {type(content).__name__}")
+    return content
+
+
+def write_yaml(recipe: Any, path: Path) -> None:
+    """Write all settings, the defaults too, so that the run can be repeated."""
+    path.write_text(yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False), "utf-8")
+
+
+def check_keys(mapping: Mapping[str, Any], allowed: Collection[str], *, name: str) -> None:
+    """Check the keys of a nested mapping.
+
+    Raises:
+        RecipeError: If one is unknown; the message names the allowed ones.
+    """
+    for key in mapping:
+        _check_key(key, allowed, place=name)
+
+
+def _check_key(key: str, allowed: Collection[str], *, place: str) -> None:
+    if key in allowed:
+        return
+    close = difflib.get_close_matches(key, allowed, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    raise RecipeError(f"{place}: unknown key {key!r}{hint}; allowed: {', '.join(sorted(allowed))}")
+
+
+def _is_required(entry: dataclasses.Field[Any]) -> bool:
+    return entry.default is MISSING and entry.default_factory is MISSING
+
+
+def _dotted(arguments: list[str], fields: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Split ``--name.key value`` and ``--name.key=value``; whatever argparse knew is gone already."""
+    found = []
+    remaining = list(arguments)
+    while remaining:
+        option, equals, value = remaining.pop(0).partition("=")
+        name, dot, key = option.removeprefix("--").partition(".")
+        if not option.startswith("--"):
+            raise RecipeError(f"command line: expected --key value, got {option!r}")
+        _check_key(name, fields, place="command line")
+        if not dot:
+            raise RecipeError(f"command line: --{name} needs a value")
+        if not equals:
+            if not remaining:
+                raise RecipeError(f"command line: {option} needs a value")
+            value = remaining.pop(0)
+        found.append((name, key, value))
+    return found
+
+
+def _scalar(text: str) -> Any:
+    """Read a value as YAML does, and also 1e-4 as a number."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"command line: cannot read the value {text!r}: {error}") from error
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _from_text(text: str, hint: Any) -> Any:
+    options = _options(hint)
+    if str in options:  # "2024" is a fine name of a folder
+        return None if text == "null" and type(None) in options else text
+    if any(get_origin(option) is list for option in options) and not text.lstrip().startswith("["):
+        return yaml.safe_load(f"[{text}]")
+    return yaml.safe_load(text)
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    """The members of a union, or the type itself."""
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _describe(hint: Any) -> str:
+    parts = []
+    for option in _options(hint):
+        if get_origin(option) is Literal:
+            parts += [str(value) for value in get_args(option)]
+        elif get_origin(option) is list:
+            parts.append(f"list of {_describe(get_args(option)[0])}")
+        elif get_origin(option) is dict:
+            parts.append("mapping")
+        else:
+            parts.append("null" if option is type(None) else option.__name__)
+    return " or ".join(parts)
+
+
+def _coerce(value: Any, hint: Any, name: str) -> Any:
+    """Bring a value of YAML to the type of its setting, where that loses nothing."""
+    for option in _options(hint):
+        converted = _convert(value, option, name)
+        if converted is not MISSING:
+            return converted
+    raise RecipeError(f"{name} must be {_describe(hint)}; got {value!r}")
+
+
+def _convert(value: Any, option: Any, name: str) -> Any:
+    """The value as the type ``option``, or MISSING."""
+    if get_origin(option) is Literal:
+        return value if value in get_args(option) else MISSING
+    if get_origin(option) is list:
+        if not isinstance(value, list):
+            return MISSING
+        return [_coerce(item, get_args(option)[0], f"{name}[{index}]") for index, item in enumerate(value)]
+    if get_origin(option) is dict:
+        return dict(value) if isinstance(value, dict) else MISSING
+    if option is float and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML reads 1e-4 as text
+        except (TypeError, ValueError):
+            return MISSING
+    matches = isinstance(value, option) and not (option is int and isinstance(value, bool))
+    return value if matches else MISSING

@@ -1,0 +1,381 @@
+"""The training loop. It knows steps, not tasks: a task turns a batch into a loss or into records.
+
+A run that resumes from a checkpoint ends with the same weights, to the last bit, as one that was never stopped. This
+asks of the training loader that what it yields depends only on its sampler's epoch (``sampler.set_epoch``) and the
+position, and that it has a random generator of its own; ``data_loading.create_loader`` makes such loaders.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from checkpointing import (
+    CheckpointError,
+    checkpoint_path,
+    complete_steps,
+    find_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from optimization import create_optimizer, create_schedule
+from recipe import LoopSettings, RecipeError
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from clipbert_hf import ClipBertError
+
+
+class TrainingError(ClipBertError):
+    """Training cannot go on."""
+
+
+class Task(Protocol):
+    """What a script teaches the loop. A batch is whatever the loaders yield."""
+
+    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        """The loss of a training batch, a scalar with a graph."""
+
+    def predict(self, model: nn.Module, batch: Any) -> list[Any]:
+        """One record for each sample of an evaluation batch; anything that pickles."""
+
+    def metrics(self, records: list[Any]) -> dict[str, float]:
+        """Metrics of a whole split from the records of all its samples, each of them once."""
+
+
+@dataclass
+class Progress:
+    """Where a run is; part of every checkpoint.
+
+    Args:
+        step: Optimizer steps done.
+        epoch: Epochs done.
+        batch: Micro-batches done in the current epoch.
+        best_step: The step with the best metric so far.
+        best_value: Its value.
+        seconds: Time spent in this loop, earlier parts of a resumed run included.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    best_step: int | None = None
+    best_value: float | None = None
+    seconds: float = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+@dataclass
+class Summary:
+    """What :func:`train` did.
+
+    Args:
+        steps: Optimizer steps, those before a resumption included.
+        seconds: How long these and the evaluations among them took.
+        best_step: The step whose weights the model has now.
+        metrics: The evaluation at that step; empty without an evaluation split.
+    """
+
+    steps: int
+    seconds: float
+    best_step: int
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def evaluate(
+    accelerator: Accelerator, model: nn.Module, loader: DataLoader, task: Task, *, name: str = "evaluation"
+) -> dict[str, float]:
+    """Evaluate a model.
+
+    Args:
+        accelerator: With which model and loader were prepared.
+        model: The model; it is put back into the mode it was in.
+        loader: The split.
+        task: What to do with a batch.
+        name: What the progress bar says.
+
+    Returns:
+        ``task.metrics`` over all samples of all processes, without the duplicates that fill up the last batch.
+    """
+    was_training = model.training
+    model.eval()
+    records: list[Any] = []
+    with torch.inference_mode():
+        for batch in tqdm(loader, desc=name, leave=False, disable=not accelerator.is_local_main_process):
+            records += accelerator.gather_for_metrics(task.predict(model, batch), use_gather_object=True)
+    model.train(was_training)
+    return task.metrics(records)
+
+
+def train(
+    *,
+    accelerator: Accelerator,
+    model: nn.Module,
+    task: Task,
+    train_loader: DataLoader,
+    eval_loader: DataLoader | None,
+    settings: LoopSettings,
+    is_cnn: Callable[[str], bool] = lambda name: False,
+) -> Summary:
+    """Train a model, and leave it with its best weights.
+
+    Args:
+        accelerator: Made with ``settings.gradient_accumulation_steps`` and the mixed precision wanted.
+        model: The model, not prepared yet.
+        task: What to do with a batch.
+        train_loader: Not prepared yet; see the module.
+        eval_loader: Not prepared yet; None: no evaluation, so the latest weights are the best.
+        settings: How long, how fast, how often.
+        is_cnn: Names of the parameters with the learning rate of the CNN.
+
+    Raises:
+        TrainingError: If a loss is not finite.
+        CheckpointError: If the checkpoint to resume from does not fit.
+        RecipeError: If ``settings.best_metric`` is none of the task's.
+    """
+    run = _Run(accelerator, model, task, train_loader, eval_loader, settings, is_cnn)
+    return run.train()
+
+
+class _Run:
+    """The state of one call of :func:`train`."""
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        model: nn.Module,
+        task: Task,
+        train_loader: DataLoader,
+        eval_loader: DataLoader | None,
+        settings: LoopSettings,
+        is_cnn: Callable[[str], bool],
+    ) -> None:
+        self.accelerator, self.task, self.settings = accelerator, task, settings
+        self.sampler = train_loader.sampler
+        optimizer = create_optimizer(model, settings, is_cnn)
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.train_loader = accelerator.prepare(train_loader)
+        self.eval_loader = None if eval_loader is None else accelerator.prepare(eval_loader)
+        steps_per_epoch = math.ceil(len(self.train_loader) / settings.gradient_accumulation_steps)
+        self.total_steps = (
+            settings.epochs * steps_per_epoch if settings.max_steps is None else settings.max_steps
+        )
+        self.schedule = create_schedule(self.optimizer, settings, self.total_steps)
+        self.progress = Progress()
+        accelerator.register_for_checkpointing(self.schedule, self.progress)
+        self.losses: list[float] = []
+        self.metrics: dict[str, float] = {}
+        self.saved_step: int | None = None
+        self._resume()
+
+    # --- The loop ---
+
+    def train(self) -> Summary:
+        started = time.monotonic() - self.progress.seconds
+        self.model.train()
+        with self._progress_bar() as bar:
+            while self.progress.step < self.total_steps:
+                for _ in self._epoch_steps():
+                    self.progress.seconds = time.monotonic() - started
+                    self._after_step(bar)
+                    if self.progress.step >= self.total_steps:
+                        break
+        if self.total_steps:
+            self._restore_best()
+        best_step = self.progress.step if self.progress.best_step is None else self.progress.best_step
+        return Summary(self.progress.step, self.progress.seconds, best_step, self._metrics_of(best_step))
+
+    def _epoch_steps(self) -> Iterator[None]:
+        """Train for the rest of the current epoch, coming up for air after each step."""
+        progress = self.progress
+        loader = self.train_loader
+        if progress.batch:
+            loader = self.accelerator.skip_first_batches(loader, progress.batch)
+        batches = len(self.train_loader)
+        # accelerate counts the epochs of this process, which a resumed run starts anew.
+        loader.set_epoch(progress.epoch)
+        if hasattr(self.sampler, "set_epoch"):
+            self.sampler.set_epoch(progress.epoch)
+        for batch in loader:
+            with self.accelerator.accumulate(self.model):
+                self._micro_step(batch)
+                stepped = self.accelerator.sync_gradients
+            progress.batch += 1
+            if progress.batch == batches:
+                progress.epoch, progress.batch = progress.epoch + 1, 0
+            if stepped:
+                progress.step += 1
+                yield
+
+    def _micro_step(self, batch: Any) -> None:
+        with self.accelerator.autocast():
+            loss = self.task.loss(self.model, batch)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            ids = batch.get("ids", "not given") if isinstance(batch, dict) else "not given"
+            raise TrainingError(
+                f"the loss is {value} in step {self.progress.step + 1} (epoch {self.progress.epoch + 1}, batch "
+                f"{self.progress.batch + 1}); ids of the samples: {ids}. Lower learning_rate, or use fp32"
+            )
+        self.losses.append(value)
+        self.accelerator.backward(loss)
+        if self.accelerator.sync_gradients and self.settings.max_grad_norm is not None:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
+        self.optimizer.step()
+        if self.accelerator.sync_gradients and not self.optimizer.step_was_skipped:
+            self.schedule.step()
+        self.optimizer.zero_grad()
+
+    def _after_step(self, bar: tqdm) -> None:
+        settings, step = self.settings, self.progress.step
+        epoch_done = self.progress.batch == 0
+        finished = step == self.total_steps
+        if step % settings.log_every == 0:
+            self._log({"loss": self._mean_loss(settings.log_every), **self._learning_rates()}, "train")
+        self._advance(bar)
+        wants_evaluation = epoch_done if settings.evaluate_every is None else step % settings.evaluate_every == 0
+        if wants_evaluation or finished:
+            self._evaluate()
+        if epoch_done or wants_evaluation or finished:
+            self._write_log_line()
+        if wants_evaluation or finished or (settings.checkpoint_every and step % settings.checkpoint_every == 0):
+            self._save()
+
+    # --- Evaluation and checkpoints ---
+
+    def _evaluate(self) -> None:
+        if self.eval_loader is None:
+            return
+        self.metrics = evaluate(self.accelerator, self.model, self.eval_loader, self.task)
+        self._log(self.metrics, "validation")
+        name = self.settings.best_metric
+        if name is None:
+            return
+        if name not in self.metrics:
+            raise RecipeError(f"best_metric must be one of {', '.join(sorted(self.metrics))}; got {name!r}")
+        value, best = self.metrics[name], self.progress.best_value
+        if best is None or (value > best if self.settings.best_is == "highest" else value < best):
+            self.progress.best_value, self.progress.best_step = value, self.progress.step
+
+    def _save(self) -> None:
+        progress, settings = self.progress, self.settings
+        keep = [] if progress.best_step is None else [progress.best_step]
+        save_checkpoint(
+            self.accelerator, settings.output_dir, progress.step, keep_last=settings.keep_checkpoints, keep=keep
+        )
+        self.saved_step = progress.step
+
+    def _resume(self) -> None:
+        wanted = self.settings.resume_from_checkpoint
+        path = None if wanted is None else find_checkpoint(self.settings.output_dir, wanted)
+        if path is None:
+            if wanted is None and self.settings.epochs and complete_steps(self.settings.output_dir):
+                raise CheckpointError(
+                    f"{self.settings.output_dir} holds the checkpoints of an earlier run: continue it with "
+                    f"resume_from_checkpoint=last, or choose another output_dir"
+                )
+            return
+        load_checkpoint(self.accelerator, path)
+        if self.progress.step > self.total_steps:
+            raise CheckpointError(f"{path} is beyond the last step of this run, {self.total_steps}")
+        self.saved_step = self.progress.step
+
+    def _restore_best(self) -> None:
+        best = self.progress.best_step
+        if best is None or best == self.progress.step:
+            return
+        reached = asdict(self.progress)
+        load_checkpoint(self.accelerator, checkpoint_path(self.settings.output_dir, best))
+        self.progress.load_state_dict(reached)
+
+    # --- What people see ---
+
+    @contextmanager
+    def _progress_bar(self) -> Iterator[tqdm]:
+        with tqdm(
+            total=self.total_steps,
+            initial=self.progress.step,
+            desc="training",
+            unit="step",
+            disable=not self.accelerator.is_local_main_process,
+        ) as bar:
+            yield bar
+
+    def _advance(self, bar: tqdm) -> None:
+        bar.update()
+        rate = bar.format_dict["rate"] or bar.n / max(bar.format_dict["elapsed"], 1e-9)
+        bar.set_postfix(
+            {"loss": f"{self._mean_loss(self.settings.log_every):.3f}", "samples/s": f"{rate * self._step_size():.0f}"},
+            refresh=False,
+        )
+
+    def _step_size(self) -> int:
+        """Samples of all processes in one step."""
+        return self.train_loader.total_batch_size * self.settings.gradient_accumulation_steps
+
+    def _mean_loss(self, steps: int) -> float:
+        """Mean of this process's losses over the latest steps."""
+        latest = self.losses[-steps * self.settings.gradient_accumulation_steps :]
+        return sum(latest) / max(len(latest), 1)
+
+    def _learning_rates(self) -> dict[str, float]:
+        return {
+            f"learning_rate/{group['name'].split('/')[0]}": group["lr"] for group in self.optimizer.param_groups
+        }
+
+    def _log(self, values: dict[str, float], group: str) -> None:
+        self.accelerator.log({f"{group}/{name}": value for name, value in values.items()}, step=self.progress.step)
+
+    def _write_log_line(self) -> None:
+        line = {
+            "step": self.progress.step,
+            "epoch": round(self.progress.epoch + self.progress.batch / len(self.train_loader), 3),
+            "seconds": round(self.progress.seconds, 1),
+            "loss": self._mean_loss(max(len(self.losses), 1)),
+            "samples_per_second": self.progress.step * self._step_size() / max(self.progress.seconds, 1e-9),
+            **self._learning_rates(),
+            **self.metrics,
+        }
+        self.losses.clear()
+        if self.accelerator.is_main_process:
+            append_log_line(Path(self.settings.output_dir) / "log.jsonl", line)
+
+    def _metrics_of(self, step: int) -> dict[str, float]:
+        """The evaluation at a step, from the log: a resumed run may have made it before it was stopped."""
+        lines = read_log(Path(self.settings.output_dir) / "log.jsonl")
+        known = set(self.metrics) if self.metrics else None
+        for line in reversed(lines):
+            if line["step"] == step and known is not None:
+                return {name: value for name, value in line.items() if name in known}
+        return {}
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Read the lines of a log; there may be none."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.endswith("}")]
+
+
+def append_log_line(path: Path, line: dict[str, Any]) -> None:
+    """Append to a log, after dropping what an interrupted run wrote beyond the point it resumes from."""
+    kept = [old for old in read_log(path) if old["step"] < line["step"]]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in [*kept, line]), "utf-8")

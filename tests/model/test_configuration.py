@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from clipbert_hf import ClipBertConfig, ClipBertModel, InvalidInputError
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temporal_fusion": "lstm"}, "temporal_fusion must be one of mean, conv3d, conv2plus1d; got 'lstm'"),
+        ({"score_aggregation": "sum"}, "score_aggregation must be one of mean, max, lse; got 'sum'"),
+        ({"frame_color_order": "gbr"}, "frame_color_order must be one of rgb, bgr"),
+        ({"retrieval_loss": "nce"}, "retrieval_loss must be one of cross_entropy, rank"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers must be at least 1; got 0"),
+        ({"freeze_backbone_stages": -1}, "freeze_backbone_stages must be at least 0"),
+        ({"hidden_size": 100}, "hidden_size must be a multiple of num_attention_heads; got 100 and 12"),
+    ],
+)
+def test_wrong_values_name_the_allowed_ones(options, message):
+    with pytest.raises(InvalidInputError, match=message):
+        ClipBertConfig(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backbone": "resnet5000"}, "backbone must be a CNN of timm .*'resnet5000'"),
+        ({"backbone_kwargs": {"no_such_option": 1}}, "backbone_kwargs; got 'resnet50' with .*no_such_option"),
+        ({"backbone": "resnet18"}, "backbone_stride_in_1x1 needs .* bottleneck"),
+        ({"freeze_backbone_stages": 9}, "at most 5 for this CNN; got 9"),
+    ],
+)
+def test_backbones_that_cannot_be(options, message):
+    sizes = {"hidden_size": 16, "num_attention_heads": 1, "num_hidden_layers": 1, "intermediate_size": 16}
+    with pytest.raises(InvalidInputError, match=message):
+        ClipBertModel(ClipBertConfig(**sizes, **options))
+
+
+def test_round_trip(tmp_path):
+    config = ClipBertConfig(backbone="resnet18", backbone_kwargs={"out_indices": [3]}, score_aggregation="lse")
+    config.save_pretrained(tmp_path)
+    assert ClipBertConfig.from_pretrained(tmp_path).to_dict() == config.to_dict()
+
+
+def test_saving_copies_the_code_with_sibling_imports_only(tmp_path):
+    ClipBertConfig().save_pretrained(tmp_path)
+    files = sorted(path.name for path in tmp_path.glob("*.py"))
+    assert {"configuration_clipbert.py", "modeling_clipbert.py", "pipeline_clipbert.py"} <= set(files)
+    assert all(name.endswith("_clipbert.py") for name in files)

