@@ -62,6 +62,7 @@ class Progress:
         batch: Micro-batches done in the current epoch.
         best_step: The step with the best metric so far.
         best_value: Its value.
+        best_metrics: All metrics at that step.
         seconds: Time spent in this loop, earlier parts of a resumed run included.
     """
 
@@ -70,6 +71,7 @@ class Progress:
     batch: int = 0
     best_step: int | None = None
     best_value: float | None = None
+    best_metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
 
     def state_dict(self) -> dict[str, Any]:
@@ -182,7 +184,6 @@ class _Run:
         accelerator.register_for_checkpointing(self.schedule, self.progress)
         self.losses: list[float] = []
         self.metrics: dict[str, float] = {}
-        self.saved_step: int | None = None
         self._resume()
 
     # --- The loop ---
@@ -199,8 +200,10 @@ class _Run:
                         break
         if self.total_steps:
             self._restore_best()
-        best_step = self.progress.step if self.progress.best_step is None else self.progress.best_step
-        return Summary(self.progress.step, self.progress.seconds, best_step, self._metrics_of(best_step))
+        progress = self.progress
+        progress.seconds = time.monotonic() - started
+        best_step = progress.step if progress.best_step is None else progress.best_step
+        return Summary(progress.step, progress.seconds, best_step, progress.best_metrics or self.metrics)
 
     def _epoch_steps(self) -> Iterator[None]:
         """Train for the rest of the current epoch, coming up for air after each step."""
@@ -273,6 +276,7 @@ class _Run:
         value, best = self.metrics[name], self.progress.best_value
         if best is None or (value > best if self.settings.best_is == "highest" else value < best):
             self.progress.best_value, self.progress.best_step = value, self.progress.step
+            self.progress.best_metrics = self.metrics
 
     def _save(self) -> None:
         progress, settings = self.progress, self.settings
@@ -280,7 +284,6 @@ class _Run:
         save_checkpoint(
             self.accelerator, settings.output_dir, progress.step, keep_last=settings.keep_checkpoints, keep=keep
         )
-        self.saved_step = progress.step
 
     def _resume(self) -> None:
         wanted = self.settings.resume_from_checkpoint
@@ -295,7 +298,6 @@ class _Run:
         load_checkpoint(self.accelerator, path)
         if self.progress.step > self.total_steps:
             raise CheckpointError(f"{path} is beyond the last step of this run, {self.total_steps}")
-        self.saved_step = self.progress.step
 
     def _restore_best(self) -> None:
         best = self.progress.best_step
@@ -320,7 +322,7 @@ class _Run:
 
     def _advance(self, bar: tqdm) -> None:
         bar.update()
-        rate = bar.format_dict["rate"] or bar.n / max(bar.format_dict["elapsed"], 1e-9)
+        rate = (bar.n - bar.initial) / max(bar.format_dict["elapsed"], 1e-9)
         bar.set_postfix(
             {"loss": f"{self._mean_loss(self.settings.log_every):.3f}", "samples/s": f"{rate * self._step_size():.0f}"},
             refresh=False,
@@ -356,15 +358,6 @@ class _Run:
         self.losses.clear()
         if self.accelerator.is_main_process:
             append_log_line(Path(self.settings.output_dir) / "log.jsonl", line)
-
-    def _metrics_of(self, step: int) -> dict[str, float]:
-        """The evaluation at a step, from the log: a resumed run may have made it before it was stopped."""
-        lines = read_log(Path(self.settings.output_dir) / "log.jsonl")
-        known = set(self.metrics) if self.metrics else None
-        for line in reversed(lines):
-            if line["step"] == step and known is not None:
-                return {name: value for name, value in line.items() if name in known}
-        return {}
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

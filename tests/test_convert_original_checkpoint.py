@@ -71,10 +71,11 @@ def test_command_line_writes_a_folder_that_gives_the_published_logits(tmp_path, 
     torch.save(state | LEFTOVERS, tmp_path / "published.pt")
     answers = {f"answer {index}": index for index in range(11)}
     (tmp_path / "ans2label.json").write_text(json.dumps(answers))
+    arguments = ["--checkpoint", tmp_path / "published.pt", "--task", "qa", "--output", tmp_path / "out"]
+    arguments += ["--num_attention_heads", "4", "--vocab", vocab, "--size", "64"]
+    arguments += ["--answers", tmp_path / "ans2label.json"]
     done = subprocess.run(
-        [sys.executable, "-m", "clipbert_hf.convert_original_checkpoint", "--checkpoint", tmp_path / "published.pt"]
-        + ["--task", "qa", "--output", tmp_path / "out", "--num_attention_heads", "4", "--vocab", vocab]
-        + ["--answers", tmp_path / "ans2label.json", "--size", "64"],
+        [sys.executable, "-m", "clipbert_hf.convert_original_checkpoint", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=300,

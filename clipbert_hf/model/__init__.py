@@ -1,0 +1,1 @@
+"""The room that travels to the Hub: siblings and third-party imports only."""

@@ -30,7 +30,7 @@ class ClipBertTemporalFusion(nn.Module):
         }[config.temporal_fusion]
         self.convolutions = nn.Sequential()
         for kernel in kernels:
-            padding = tuple(side // 2 for side in kernel)
+            padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
             self.convolutions.append(nn.Conv3d(size, size, kernel, padding=padding, bias=False))
             self.convolutions.append(nn.ReLU())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
@@ -67,8 +67,9 @@ class ClipBertGridBackbone(nn.Module):
         self.freeze_backbone_stages = config.freeze_backbone_stages
         self.gradient_checkpointing = False
         self.backbone = create_backbone(config)
-        self.stride = self.backbone.feature_info.reduction()[-1]
-        channels = self.backbone.feature_info.channels()[-1]
+        feature_info: Any = self.backbone.feature_info
+        self.stride = feature_info.reduction()[-1]
+        channels = feature_info.channels()[-1]
         self.grid_encoder = nn.Sequential(
             nn.Conv2d(channels, config.hidden_size, kernel_size=3, padding=1, bias=False),
             nn.MaxPool2d(kernel_size=2, stride=2),
@@ -129,7 +130,8 @@ def _modules_up_to_stage(backbone: nn.Module, stages: int) -> list[nn.Module]:
     """The modules, in order, up to the end of the given number of the feature maps that timm lists for a CNN."""
     if stages == 0:
         return []
-    ends = [info["module"] for info in backbone.feature_info.info]
+    feature_info: Any = backbone.feature_info
+    ends = [info["module"] for info in feature_info.info]
     if stages > len(ends):
         raise InvalidInputError(f"freeze_backbone_stages must be at most {len(ends)} for this CNN; got {stages}")
     # A list network flattens "stages.0" to "stages_0".

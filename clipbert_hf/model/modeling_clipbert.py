@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import nn
@@ -27,7 +27,7 @@ from transformers.models.bert.modeling_bert import (
 from transformers.utils import can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
-from .clip_aggregation_clipbert import aggregate_clip_logits
+from .clip_aggregation_clipbert import ScoreAggregation, aggregate_clip_logits
 from .configuration_clipbert import ClipBertConfig
 from .embeddings_clipbert import ClipBertTemporalFusion, ClipBertVisualEmbeddings
 from .errors_clipbert import InvalidInputError
@@ -56,8 +56,8 @@ class ClipBertPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _no_split_modules = ["BertEmbeddings", "BertLayer", "ClipBertGridBackbone"]
-    _can_record_outputs = {"hidden_states": BertLayer, "attentions": BertSelfAttention}
+    _no_split_modules: ClassVar[list[str]] = ["BertEmbeddings", "BertLayer", "ClipBertGridBackbone"]
+    _can_record_outputs: ClassVar[dict[str, type]] = {"hidden_states": BertLayer, "attentions": BertSelfAttention}
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -174,8 +174,9 @@ class ClipBertModel(ClipBertPreTrainedModel):
         check_text_inputs(input_ids, attention_mask, vocab_size=self.config.vocab_size)
         check_visual_inputs(pixel_values_videos, grid_features)
         self._check_text_length(input_ids)
-        if grid_features is None:
+        if pixel_values_videos is not None:
             grid_features = self.get_grid_features(pixel_values_videos)
+        assert grid_features is not None  # check_visual_inputs made sure of it
         videos, clips = grid_features.shape[:2]
         video_of_text = match_texts_to_videos(
             texts_per_video, texts=len(input_ids), videos=videos, device=grid_features.device
@@ -228,11 +229,16 @@ class ClipBertClipScorer(ClipBertPreTrainedModel):
         return self.clipbert.get_grid_features(pixel_values_videos)
 
     def _aggregate(self, clip_logits: torch.Tensor) -> torch.Tensor:
-        return aggregate_clip_logits(clip_logits, self.config.score_aggregation)
+        return aggregate_clip_logits(clip_logits, cast("ScoreAggregation", self.config.score_aggregation))
 
 
 def _mlp(hidden_size: int, num_outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(hidden_size, hidden_size * 2), nn.ReLU(), nn.Linear(hidden_size * 2, num_outputs))
+
+
+def _number_of_videos(pixel_values_videos: torch.Tensor | None, grid_features: torch.Tensor | None) -> int:
+    check_visual_inputs(pixel_values_videos, grid_features)
+    return len(next(visual for visual in (pixel_values_videos, grid_features) if visual is not None))
 
 
 class ClipBertForVideoQuestionAnswering(ClipBertClipScorer):
@@ -319,8 +325,7 @@ class ClipBertForMultipleChoice(ClipBertClipScorer):
         check_rank(attention_mask, "attention_mask", "questions, choices, tokens")
         questions, choices, _ = input_ids.shape
         if texts_per_video is None:
-            visual = grid_features if pixel_values_videos is None else pixel_values_videos
-            videos = questions if visual is None else len(visual)
+            videos = _number_of_videos(pixel_values_videos, grid_features)
             # One question a video, or all questions of the only video; anything else is an error further down.
             texts_per_video = [choices * (questions if videos == 1 else 1)] * videos
         else:
@@ -390,9 +395,11 @@ class ClipBertForVideoTextRetrieval(ClipBertClipScorer):
         if self.config.retrieval_loss == "rank":
             scores = logits.squeeze(-1).sigmoid()
             if labels is not None:
-                visual = grid_features if pixel_values_videos is None else pixel_values_videos
                 video_of_text = match_texts_to_videos(
-                    texts_per_video, texts=len(input_ids), videos=len(visual), device=logits.device
+                    texts_per_video,
+                    texts=len(input_ids),
+                    videos=_number_of_videos(pixel_values_videos, grid_features),
+                    device=logits.device,
                 )
                 loss = rank_loss(logits, labels, video_of_text, self.config.rank_margin)
         else:
@@ -478,7 +485,7 @@ class ClipBertForPreTraining(ClipBertClipScorer):
     """Masked language modelling and image-text matching (paper, section 3.2)."""
 
     # The published model has both tied, and a checkpoint that is not is saved untied (tie_word_embeddings).
-    _tied_weights_keys = {
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
         "cls.predictions.decoder.weight": "clipbert.embeddings.word_embeddings.weight",
         "cls.predictions.decoder.bias": "cls.predictions.bias",
     }

@@ -120,7 +120,9 @@ class VideoQuestionAnsweringPipeline(Pipeline):
                 for answer, index in zip(ranked, best.indices.tolist(), strict=True):
                     answer["clips"] = [
                         {"start": start, "end": end, "score": score}
-                        for (start, end), score in zip(clip_seconds.tolist(), clip_scores[:, index].tolist(), strict=True)
+                        for (start, end), score in zip(
+                            clip_seconds.tolist(), clip_scores[:, index].tolist(), strict=True
+                        )
                     ]
             answers.append(ranked)
         return answers[0] if is_single else answers

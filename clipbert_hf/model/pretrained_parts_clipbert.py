@@ -77,10 +77,7 @@ def architecture_name(vision: str | os.PathLike, backbone: str | None) -> str:
         path = Path(vision)
         if path.is_file():
             raise InvalidInputError(f"vision is a file of weights, {path}: name its CNN of timm as backbone=…")
-        if path.is_dir():
-            name = str(_folder_config(path).get("architecture"))
-        else:
-            name = str(vision).removeprefix("timm/")
+        name = str(_folder_config(path).get("architecture")) if path.is_dir() else str(vision).removeprefix("timm/")
     if not timm.is_model(name.split(".")[0]):
         raise InvalidInputError(f"vision must be a CNN of timm, a folder or a file; timm has no {name!r}")
     return name.split(".")[0]

@@ -183,8 +183,8 @@ def _check_texts(texts: Sequence[Any], name: str) -> None:
 
 
 def _check_choices(choices: Sequence[Sequence[str]], *, questions: int) -> list[list[str]]:
-    rows = [choices] if choices and isinstance(choices[0], str) else choices
-    lists = [list(row) for row in rows if not isinstance(row, str)]
+    rows = [choices] if all(isinstance(row, str) for row in choices) else choices
+    lists = [[row] if isinstance(row, str) else [str(one) for one in row] for row in rows]
     counts = {len(row) for row in lists}
     if len(lists) != questions or len(counts) != 1:
         raise InvalidInputError(

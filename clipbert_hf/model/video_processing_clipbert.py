@@ -27,7 +27,7 @@ from .video_reader_clipbert import VideoReader
 from .video_source_clipbert import VideoSource, is_single_video
 
 
-class ClipBertVideosKwargs(VideosKwargs, total=False):
+class ClipBertVideosKwargs(VideosKwargs, total=False):  # type: ignore[call-arg]
     """Options of :class:`ClipBertVideoProcessor` beyond those that every video processor has.
 
     Attributes:

@@ -80,10 +80,19 @@ else:
     raise SystemExit("clipbert_hf can be imported")
 import json, torch
 """
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(tmp_path / "modules"), "HF_HOME": str(tmp_path / "home")}
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "HF_MODULES_CACHE": str(tmp_path / "modules"),
+        "HF_HOME": str(tmp_path / "home"),
+    }
     environment.pop("PYTHONPATH", None)
     done = subprocess.run(
-        [sys.executable, "-c", prelude + code], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300
+        [sys.executable, "-c", prelude + code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -98,7 +107,8 @@ def test_pipeline_and_auto_classes_in_a_fresh_process(tmp_path, processor, video
     expected = pipe(str(video), "what is shown ?", top_k=3)
     result = run_without_the_package(
         f"""
-from transformers import AutoConfig, AutoModel, AutoModelForVisualQuestionAnswering, AutoProcessor, AutoVideoProcessor, pipeline
+from transformers import AutoConfig, AutoModel, AutoModelForVisualQuestionAnswering
+from transformers import AutoProcessor, AutoVideoProcessor, pipeline
 folder, options = {str(folder)!r}, dict(trust_remote_code=True)
 config = AutoConfig.from_pretrained(folder, **options)
 base = AutoModel.from_pretrained(folder, **options)

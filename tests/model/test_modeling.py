@@ -130,7 +130,11 @@ def test_padding_of_texts_changes_nothing():
     model = ClipBertForVideoQuestionAnswering(tiny_config()).eval()
     inputs = tiny_inputs(videos=1)
     inputs["attention_mask"][:] = 1
-    padded = {**inputs, "input_ids": F.pad(inputs["input_ids"], (0, 4)), "attention_mask": F.pad(inputs["attention_mask"], (0, 4))}
+    padded = {
+        **inputs,
+        "input_ids": F.pad(inputs["input_ids"], (0, 4)),
+        "attention_mask": F.pad(inputs["attention_mask"], (0, 4)),
+    }
     with torch.no_grad():
         torch.testing.assert_close(model(**padded).logits, model(**inputs).logits, atol=1e-5, rtol=1e-4)
 
@@ -169,7 +173,9 @@ def test_freezing_survives_loading_and_training_mode(tmp_path):
     norms = [module for module in backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     assert norms
     assert not any(norm.training or norm.weight.requires_grad for norm in norms)
-    frozen = {name.split(".")[0] for name, value in backbone.named_parameters() if not value.requires_grad and value.ndim == 4}
+    frozen = {
+        name.split(".")[0] for name, value in backbone.named_parameters() if not value.requires_grad and value.ndim == 4
+    }
     trained = {name.split(".")[0] for name, value in backbone.named_parameters() if value.requires_grad}
     assert frozen == {"conv1", "layer1"}
     assert trained == {"layer2", "layer3", "layer4"}
@@ -202,7 +208,9 @@ def test_pixel_random_sampling_keeps_that_many_tokens_while_training():
 
 
 def test_hidden_states_and_attentions_come_on_request():
-    model = ClipBertForVideoQuestionAnswering(tiny_config(), ).eval()
+    model = ClipBertForVideoQuestionAnswering(
+        tiny_config(),
+    ).eval()
     model.set_attn_implementation("eager")
     output = model(**tiny_inputs(side=128), output_hidden_states=True, output_attentions=True)
     assert [tuple(state.shape) for state in output.hidden_states] == [(6, 10, 32)] * 3
@@ -290,14 +298,20 @@ def wrong(**changes):
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        (wrong(pixel_values_videos=torch.zeros(2, 3, 3, 64, 64)), r"pixel_values_videos must have 6 dimensions .*got 5"),
+        (
+            wrong(pixel_values_videos=torch.zeros(2, 3, 3, 64, 64)),
+            r"pixel_values_videos must have 6 dimensions .*got 5",
+        ),
         (wrong(pixel_values_videos=torch.zeros(2, 1, 1, 4, 64, 64)), "3 colours"),
         (wrong(pixel_values_videos=torch.zeros(2, 1, 1, 3, 32, 32)), "at least 64 px .*got 32x32"),
         (wrong(pixel_values_videos=None), "neither"),
         (wrong(grid_features=torch.zeros(2, 1, 1, 2, 2, 32)), "both"),
         (wrong(pixel_values_videos=None, grid_features=torch.zeros(2, 1, 1, 2, 2, 31)), "hidden size 32; got .*31"),
         (wrong(pixel_values_videos=None, grid_features=torch.zeros(2, 1, 2, 2, 32)), "grid_features must have 6"),
-        (wrong(input_ids=torch.zeros(2, 3, 6, dtype=torch.long)), r"input_ids must have 2 dimensions \(texts, tokens\)"),
+        (
+            wrong(input_ids=torch.zeros(2, 3, 6, dtype=torch.long)),
+            r"input_ids must have 2 dimensions \(texts, tokens\)",
+        ),
         (wrong(input_ids=torch.full((2, 6), 60)), "from 0 to 59 .*got 60"),
         (wrong(input_ids=torch.full((2, 6), -1)), "from 0 to 59 .*got -1"),
         (wrong(input_ids=torch.ones(2, 41, dtype=torch.long), attention_mask=None), "at most 40 tokens .*got 41"),

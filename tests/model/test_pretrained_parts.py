@@ -51,7 +51,9 @@ def test_real_weights_arrive(minilm, efficientnet):
     # The features are those of the whole CNN up to its last stage.
     full = timm.create_model("tf_efficientnet_lite0").eval()
     names = [name for name in full.state_dict() if not name.endswith("num_batches_tracked")]
-    tensors = [value for name, value in torch.load(efficientnet, weights_only=True).items() if "num_batches" not in name]
+    tensors = [
+        value for name, value in torch.load(efficientnet, weights_only=True).items() if "num_batches" not in name
+    ]
     full.load_state_dict(dict(zip(names, tensors, strict=True)), strict=False)
     frame = torch.randn(1, 3, 96, 96)
     with torch.no_grad():

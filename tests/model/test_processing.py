@@ -78,7 +78,9 @@ def test_empty_questions_are_refused(processor, text):
         processor(text=text)
 
 
-@pytest.mark.parametrize("choices", [[["red"]], [["red", "blue"], ["red"]], [["red", ""], ["red", "blue"]], ["red", "is"]])
+@pytest.mark.parametrize(
+    "choices", [[["red"]], [["red", "blue"], ["red"]], [["red", ""], ["red", "blue"]], ["red", "is"]]
+)
 def test_choices_that_do_not_fit_are_refused(processor, choices):
     with pytest.raises(InvalidInputError, match="choices must"):
         processor(text=["what", "is"], choices=choices)

@@ -1,0 +1,140 @@
+"""From rows to batches: data sets by name, random clips that do not depend on the number of workers, loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import DatasetDict
+from recipe import DataSettings, LoopSettings, RecipeError
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from datasets_scripts.moving_shapes import load_moving_shapes
+
+Row = dict[str, Any]
+
+# A loader takes the configuration (qa, retrieval, multiple_choice, pretraining), the data folder and options of its
+# own, and returns the splits train, validation and test, as far as they exist, in the project's row schemas.
+LOADERS: dict[str, Callable[..., DatasetDict]] = {
+    "moving_shapes": load_moving_shapes,
+}
+
+
+def load_splits(settings: DataSettings, config: str) -> dict[str, list[Row]]:
+    """Load a data set.
+
+    Args:
+        settings: Which one, and from where.
+        config: Which of its configurations.
+
+    Returns:
+        The rows of each split; a split without rows is not there.
+
+    Raises:
+        RecipeError: If there is no data set of that name, or it has no training split.
+    """
+    if settings.dataset not in LOADERS:
+        raise RecipeError(f"dataset must be one of {', '.join(sorted(LOADERS))}; got {settings.dataset!r}")
+    splits = LOADERS[settings.dataset](config, settings.data_dir, **settings.dataset_options)
+    rows = {name: split.to_list() for name, split in splits.items() if len(split)}
+    if "train" not in rows:
+        raise RecipeError(f"data set {settings.dataset} in {settings.data_dir} has no split 'train'")
+    return rows
+
+
+def group_by_video(rows: Iterable[Row]) -> list[list[Row]]:
+    """The rows of each video, in order of the videos' first rows; so that a video passes the CNN once for all."""
+    groups: dict[str, list[Row]] = {}
+    for video, together in groupby(rows, key=lambda row: row["video"]):
+        groups.setdefault(video, []).extend(together)
+    return list(groups.values())
+
+
+class VideoDataset(Dataset[Any]):
+    """Samples of videos, each drawn with a generator of its own.
+
+    It is indexed by (epoch, index), as :class:`EpochSampler` yields, so that what is drawn depends on the seed, the
+    epoch and the index, and not on the worker that draws it.
+
+    Args:
+        groups: What there is for each index, such as the rows of a video.
+        read: Turns one of these into a sample, drawing from the generator it is given.
+        seed: Seed of all draws.
+    """
+
+    def __init__(
+        self, groups: list[list[Row]], read: Callable[[list[Row], np.random.Generator], Any], *, seed: int
+    ) -> None:
+        self.groups, self.read, self.seed = groups, read, seed
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, position: tuple[int, int]) -> Any:
+        epoch, index = position
+        return self.read(self.groups[index], np.random.default_rng([self.seed, epoch, index]))
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Yields (epoch, index), in an order that follows from the seed and the epoch.
+
+    Args:
+        length: Number of samples.
+        shuffle: Whether the order is random.
+        seed: Seed of the order.
+    """
+
+    def __init__(self, length: int, *, shuffle: bool, seed: int) -> None:
+        self.length, self.shuffle, self.seed = length, shuffle, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration yields; without shuffling every pass is the same, epoch 0."""
+        if self.shuffle:
+            self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.arange(self.length)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        return ((self.epoch, int(index)) for index in order)
+
+
+def create_loader(
+    dataset: VideoDataset,
+    collate: Callable[[list[Any]], Any],
+    loop: LoopSettings,
+    data: DataSettings,
+    *,
+    training: bool,
+) -> DataLoader[Any]:
+    """A loader for the training loop.
+
+    Args:
+        dataset: The samples.
+        collate: Turns a list of samples into a batch.
+        loop: Batch size and seed.
+        data: Number of workers.
+        training: Whether samples are shuffled; otherwise they come in order, and in each pass the same.
+    """
+    batch_size = loop.batch_size if training else loop.eval_batch_size or loop.batch_size
+    workers = min(data.num_workers, -(-len(dataset) // batch_size))
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=EpochSampler(len(dataset), shuffle=training, seed=loop.seed),
+        num_workers=workers,
+        collate_fn=collate,
+        # The training workers stay, those of an evaluation leave the cores to the training.
+        persistent_workers=training and workers > 0,
+        prefetch_factor=4 if workers else None,
+        pin_memory=torch.cuda.is_available(),
+        # A loader draws a seed for its workers: from this generator, so that the global one stays as it is.
+        generator=torch.Generator().manual_seed(loop.seed),
+    )

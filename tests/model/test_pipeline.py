@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import io
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from reference_inputs import tiny_config
+from transformers import pipeline
+
+from clipbert_hf import (
+    ClipBertForVideoQuestionAnswering,
+    ClipBertProcessor,
+    InvalidInputError,
+    VideoDecodeError,
+    VideoQuestionAnsweringPipeline,
+)
+
+ANSWERS = ("red", "blue", "circle", "square")
+SECONDS, FPS = 4, 10
+
+
+def frames(seed: int) -> np.ndarray:
+    """Half a video of one colour, half of another, (n, height, width, 3)."""
+    rng = np.random.default_rng(seed)
+    colors = rng.integers(0, 255, (2, 1, 1, 3), dtype=np.uint8)
+    return np.repeat(np.broadcast_to(colors, (2, 64, 96, 3)), SECONDS * FPS // 2, axis=0)
+
+
+def write_video(path: Path, seed: int) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for image in frames(seed):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    for seed in range(3):
+        write_video(folder / f"{seed}.mp4", seed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory):
+    vocab = tmp_path_factory.mktemp("vocab") / "vocab.txt"
+    vocab.write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "color", "shape", "is", "it", "?"])
+    )
+    torch.manual_seed(0)
+    config = tiny_config(
+        id2label=dict(enumerate(ANSWERS)),
+        label2id={answer: index for index, answer in enumerate(ANSWERS)},
+        score_aggregation="lse",
+        initializer_range=0.3,
+    )
+    processor = ClipBertProcessor.from_pretrained_parts(
+        text=vocab, size={"longest_edge": 64}, num_clips=4, num_frames=2
+    )
+    model = ClipBertForVideoQuestionAnswering(config).eval()
+    return pipeline("video-question-answering", model=model, processor=processor)
+
+
+def same(one, other):
+    assert [answer["answer"] for answer in one] == [answer["answer"] for answer in other]
+    assert [answer["score"] for answer in one] == pytest.approx([answer["score"] for answer in other], abs=1e-4)
+
+
+def test_answers_are_those_of_the_model(pipe, folder):
+    assert isinstance(pipe, VideoQuestionAnsweringPipeline)
+    answers = pipe(folder / "0.mp4", "what color is it ?")
+    inputs = pipe.processor(text="what color is it ?", videos=folder / "0.mp4")
+    with torch.no_grad():
+        expected = pipe.model(**inputs).logits[0].softmax(-1).tolist()
+    by_score = sorted(zip(expected, ANSWERS, strict=True), reverse=True)
+    assert [answer["answer"] for answer in answers] == [name for _, name in by_score]
+    assert [answer["score"] for answer in answers] == pytest.approx([score for score, _ in by_score], abs=1e-5)
+
+
+def test_every_kind_of_video_gives_the_same_answer(pipe, folder):
+    path, question = folder / "1.mp4", "what shape is it ?"
+    expected = pipe(str(path), question)
+    same(pipe(path, question), expected)
+    same(pipe(path.read_bytes(), question), expected)
+    same(pipe(io.BytesIO(path.read_bytes()), question), expected)
+    with open(path, "rb") as file:
+        same(pipe(file, question), expected)
+    same(pipe({"bytes": path.read_bytes(), "path": None}, question), expected)
+    same(pipe({"video": path, "question": question}), expected)
+    same(pipe(video=path, question=question), expected)
+
+
+def test_urls(pipe, folder):
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/2.mp4"
+        same(pipe(url, "what is it ?"), pipe(folder / "2.mp4", "what is it ?"))
+        server.shutdown()
+
+
+def test_frames_in_memory(pipe):
+    array, question = frames(4), "what color is it ?"
+    expected = pipe(array, question)
+    same(pipe(torch.from_numpy(array.copy()), question), expected)
+    same(pipe(array.transpose(0, 3, 1, 2), question), expected)
+    same(pipe([Image.fromarray(image) for image in array], question), expected)
+
+
+def test_several_questions_and_several_videos(pipe, folder):
+    paths, questions = [folder / f"{seed}.mp4" for seed in range(3)], ["what is it ?", "what color is it ?"]
+    both = pipe(paths[0], questions)
+    assert len(both) == 2
+    for answers, question in zip(both, questions, strict=True):
+        same(answers, pipe(paths[0], question))
+    for answers, path in zip(pipe(paths, questions[0]), paths, strict=True):
+        same(answers, pipe(path, questions[0]))
+    for answers, path, question in zip(pipe(paths[:2], questions), paths, questions, strict=False):
+        same(answers, pipe(path, question))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_batches_and_generators_keep_order_and_length(pipe, folder, batch_size):
+    questions = ["what ?", "what color is it ?", ["what is it ?", "is it ?"], "what shape ?"]
+    rows = [{"video": folder / f"{index % 3}.mp4", "question": question} for index, question in enumerate(questions)]
+    singly = [pipe(row["video"], row["question"]) for row in rows]
+    for batched in (pipe(rows, batch_size=batch_size), list(pipe((row for row in rows), batch_size=batch_size))):
+        assert len(batched) == 4
+        for ours, expected in zip(batched, singly, strict=True):
+            if isinstance(expected[0], list):
+                for answers, expected_answers in zip(ours, expected, strict=True):
+                    same(answers, expected_answers)
+            else:
+                same(ours, expected)
+
+
+def test_top_k_and_number_of_clips(pipe, folder):
+    path = folder / "0.mp4"
+    assert len(pipe(path, "what ?", top_k=2)) == 2
+    assert len(pipe(path, "what ?", top_k=99)) == len(ANSWERS)
+    few, many = pipe(path, "what ?", num_clips=1), pipe(path, "what ?", num_clips=8)
+    assert {answer["answer"]: answer["score"] for answer in few} != {
+        answer["answer"]: answer["score"] for answer in many
+    }
+
+
+def test_clip_scores_show_the_moments(pipe, folder):
+    answers = pipe(folder / "0.mp4", "what color is it ?", return_clip_scores=True, num_clips=4, num_frames=1)
+    inputs = pipe.processor(text="what color is it ?", videos=folder / "0.mp4", num_clips=4, num_frames=1)
+    with torch.no_grad():
+        expected = pipe.model(**inputs).clip_logits[0].softmax(-1)
+    for answer in answers:
+        clips = answer["clips"]
+        assert [clip["score"] for clip in clips] == pytest.approx(
+            expected[:, ANSWERS.index(answer["answer"])].tolist(), abs=1e-5
+        )
+        # 40 frames at 10 fps, clips of 5 frames: starts at 35 * i / 4 = 0, 8.75, 17.5, 26.25 frames.
+        assert [clip["start"] for clip in clips] == pytest.approx([0, 0.8, 1.7, 2.6], abs=0.101)
+        assert all(clip["start"] < clip["end"] <= SECONDS for clip in clips)
+
+
+def test_soft_label_models_score_answers_independently(pipe, folder):
+    pipe.model.config.problem_type = "multi_label_classification"
+    try:
+        answers = pipe(folder / "0.mp4", "what ?")
+    finally:
+        pipe.model.config.problem_type = None
+    inputs = pipe.processor(text="what ?", videos=folder / "0.mp4")
+    with torch.no_grad():
+        expected = pipe.model(**inputs).logits[0].sigmoid().sort(descending=True).values.tolist()
+    assert [answer["score"] for answer in answers] == pytest.approx(expected, abs=1e-5)
+
+
+def test_saved_pipeline_answers_the_same(pipe, folder, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    loaded = pipeline("video-question-answering", model=str(tmp_path), trust_remote_code=True)
+    same(loaded(folder / "0.mp4", "what ?"), pipe(folder / "0.mp4", "what ?"))
+
+
+def test_wrong_input_gives_one_clear_error(pipe, folder, tmp_path):
+    path = folder / "0.mp4"
+    with pytest.raises(VideoDecodeError, match=r"none\.mp4"):
+        pipe(tmp_path / "none.mp4", "what ?")
+    (tmp_path / "text.mp4").write_text("this is no video")
+    with pytest.raises(VideoDecodeError, match=r"text\.mp4"):
+        pipe(tmp_path / "text.mp4", "what ?")
+    with pytest.raises(InvalidInputError, match="not empty"):
+        pipe(path, "  ")
+    with pytest.raises(InvalidInputError, match="question is missing"):
+        pipe(path)
+    with pytest.raises(InvalidInputError, match="question is missing"):
+        pipe()
+    with pytest.raises(InvalidInputError, match="one for each of 2 videos; got 3"):
+        pipe([path, path], ["a", "b", "c"])
+    with pytest.raises(InvalidInputError, match="top_k must be at least 1"):
+        pipe(path, "what ?", top_k=0)
+    with pytest.raises(TypeError, match="num_clops"):
+        pipe(path, "what ?", num_clops=2)
+    with pytest.raises(InvalidInputError, match="each input must be"):
+        pipe([{"film": path}])
+    with pytest.raises(InvalidInputError, match="needs processor"):
+        VideoQuestionAnsweringPipeline(model=pipe.model)

@@ -1,0 +1,549 @@
+"""The right frame from every kind of file and source, and one clear error from everything else."""
+
+from __future__ import annotations
+
+import http.server
+import io
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from video_files import (
+    FPS,
+    RECIPES,
+    Recipe,
+    decode_everything,
+    numbered_frame,
+    read_number,
+    read_numbers,
+    real_clip,
+    write_animation,
+    write_audio_only,
+    write_video,
+)
+
+from clipbert_hf.model.errors_clipbert import InvalidInputError, VideoDecodeError
+from clipbert_hf.model.video_decoding_clipbert import VideoInfo, open_video, probe_video, read_video_frames
+from clipbert_hf.model.video_pyav_clipbert import PyAVReader
+from clipbert_hf.model.video_source_clipbert import download, is_single_video
+
+# What decord and torchcodec are known to get wrong, or would have to guess at.
+REFUSED_BY_BOTH = {
+    "open-gop.mp4",
+    "intra-refresh.mp4",
+    "trimmed.mp4",
+    "hevc-open.mkv",
+    "mpeg4-b.mp4",
+    "vp8-alt-ref.webm",
+    "h264.avi",
+    "mpeg4-b.avi",
+    "motion.avi",
+    "clip.ts",
+    "mpeg2.mpg",
+    "clip.flv",
+}
+REFUSED = {
+    "decord": REFUSED_BY_BOTH | {"rotated-90.mp4", "rotated-180.mp4", "two-streams.mp4", "av1.webm"},
+    "torchcodec": REFUSED_BY_BOTH | {"new-size.webm"},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("videos")
+
+
+@pytest.fixture(scope="module")
+def numbered(folder: Path) -> Callable[[str], tuple[Path, list[int]]]:
+    """Write the file of a recipe, once."""
+    recipes = {recipe.name: recipe for recipe in RECIPES}
+    written: dict[str, tuple[Path, list[int]]] = {}
+
+    def get(name: str) -> tuple[Path, list[int]]:
+        if name not in written:
+            written[name] = recipes[name].write(folder)
+        return written[name]
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def plain(numbered: Callable[[str], tuple[Path, list[int]]]) -> Path:
+    return numbered("b-frames.mp4")[0]
+
+
+def upright(frames: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    return frames.rot90(-recipe.rotation // 90, dims=(2, 3))
+
+
+# -- the right frame ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_every_frame_carries_the_number_that_was_asked_for(
+    recipe: Recipe, numbered: Callable[[str], tuple[Path, list[int]]]
+) -> None:
+    path, numbers = numbered(recipe.name)
+    with open_video(path) as video:
+        assert video.frames == len(numbers)
+        assert read_numbers(upright(video.read(range(video.frames)), recipe)) == numbers
+    generator = np.random.default_rng(0)
+    for _ in range(4):  # unsorted, repeated, and by a reader that has not read anything else
+        indices = generator.integers(0, len(numbers), size=5)
+        frames = read_video_frames(path, indices)
+        assert frames.dtype == torch.uint8
+        assert read_numbers(upright(frames, recipe)) == [numbers[index] for index in indices]
+
+
+@pytest.mark.parametrize("backend", ["decord", "torchcodec"])
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_other_back_ends_are_right_or_refuse(
+    recipe: Recipe, backend: Any, numbered: Callable[[str], tuple[Path, list[int]]], plain: Path
+) -> None:
+    skip_unless_usable(backend, plain)
+    path, numbers = numbered(recipe.name)
+    indices = np.random.default_rng(1).integers(0, len(numbers), size=7)
+    if recipe.name in REFUSED[backend]:
+        with pytest.raises(VideoDecodeError) as error:
+            read_video_frames(path, indices, backend=backend)
+        assert error.value.backend == backend
+        return
+    frames = read_video_frames(path, indices, backend=backend)
+    assert read_numbers(upright(frames, recipe)) == [numbers[index] for index in indices]
+    assert torch.equal(frames, read_video_frames(path, indices)) or recipe.name == "ten-bit.mp4"
+    assert probe_video(path, backend=backend) == probe_video(path)
+    assert torch.equal(frames, read_video_frames(path.read_bytes(), indices, backend=backend))
+
+
+def skip_unless_usable(backend: Any, plain: Path) -> None:
+    try:
+        read_video_frames(plain, [0], backend=backend)
+    except VideoDecodeError as error:
+        if "not installed" in error.reason:
+            pytest.skip(error.reason)
+        raise
+
+
+@pytest.mark.parametrize("backend", ["pyav", "decord"])
+@pytest.mark.parametrize("name", ["bikes", "bigbuckbunny", "carphone_pristine"])
+def test_real_clips_are_bit_identical_to_decoding_everything(name: str, backend: Any) -> None:
+    path = real_clip(name)
+    if backend == "decord":
+        skip_unless_usable(backend, path)
+    everything = decode_everything(path)
+    generator = np.random.default_rng(2)
+    with open_video(path, backend=backend) as video:
+        assert video.frames == len(everything)
+        for indices in ([0, len(everything) - 1], generator.integers(0, len(everything), size=9)):
+            for index, frame in zip(indices, video.read(indices), strict=True):
+                assert np.array_equal(frame.permute(1, 2, 0).numpy(), everything[index])
+
+
+def test_reading_by_table_and_in_order_agree() -> None:
+    with open_video(real_clip("carphone_pristine")) as video:
+        assert isinstance(video, PyAVReader)
+        assert video.table is not None
+        by_table = video.read([3, 50, 119])
+        video.table = None
+        assert torch.equal(by_table, video.read([3, 50, 119]))
+
+
+def test_keyframes_that_are_none_make_the_reader_count(numbered: Callable[[str], tuple[Path, list[int]]]) -> None:
+    path, numbers = numbered("intra-refresh.mp4")
+    with open_video(path) as video:
+        assert isinstance(video, PyAVReader)
+        assert video.table is not None
+        assert read_numbers(video.read([33, 12])) == [numbers[33], numbers[12]]
+        assert video.table is None
+
+
+def test_facts_about_a_video(numbered: Callable[[str], tuple[Path, list[int]]], plain: Path) -> None:
+    assert probe_video(plain) == VideoInfo(frames=40, fps=FPS, duration=4.0, height=48, width=64)
+    assert probe_video(real_clip("bikes")) == VideoInfo(frames=250, fps=25.0, duration=10.0, height=272, width=640)
+    turned = probe_video(numbered("rotated-90.mp4")[0])
+    assert (turned.height, turned.width) == (96, 64)
+
+
+def test_a_turned_video_is_shown_upright(numbered: Callable[[str], tuple[Path, list[int]]]) -> None:
+    # The encoder was told to turn frames counterclockwise: what was at the left comes to the bottom.
+    frame = read_video_frames(numbered("rotated-90.mp4")[0], [1])[0].float().mean(dim=0)
+    assert frame.shape == (96, 64)
+    assert frame[-6:].mean() > 200
+    assert frame[:-18].mean() < 50
+
+
+def test_times_of_frames_at_a_variable_rate(numbered: Callable[[str], tuple[Path, list[int]]]) -> None:
+    with open_video(numbered("variable-rate.mp4")[0]) as video:
+        expected = [(number + number // 5 * 7) / FPS for number in range(40)]
+        np.testing.assert_allclose(video.frame_seconds, expected)
+        assert video.fps == pytest.approx(39 / expected[-1], rel=0.03)
+
+
+def test_no_indices_give_no_frames(plain: Path) -> None:
+    assert read_video_frames(plain, []).shape == (0, 3, 48, 64)
+
+
+@settings(max_examples=25, deadline=None)
+@given(requests=st.lists(st.lists(st.integers(0, 39), min_size=1, max_size=8), min_size=1, max_size=4))
+def test_any_indices_in_any_order_from_one_reader(plain: Path, requests: list[list[int]]) -> None:
+    with open_video(plain) as video:
+        for indices in requests:
+            assert read_numbers(video.read(indices)) == indices
+
+
+# -- images and animations ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp", "png"])
+def test_animations(ending: str, folder: Path) -> None:
+    path = folder / f"animation.{ending}"
+    write_animation(path, frames=12, milliseconds=200)
+    indices = [11, 0, 3, 3, 7]
+    assert probe_video(path) == VideoInfo(frames=12, fps=5.0, duration=2.4, height=48, width=64)
+    assert read_numbers(read_video_frames(path, indices)) == indices
+    assert read_numbers(read_video_frames(path.read_bytes(), indices)) == indices
+    with open_video(path) as video:
+        np.testing.assert_allclose(video.frame_seconds, np.arange(12) * 0.2)
+
+
+def test_gif_of_ffmpeg(folder: Path) -> None:
+    path = folder / "ffmpeg.gif"
+    write_video(path, [numbered_frame(number) for number in range(20)], codec="gif", pixel_format="rgb8")
+    assert read_numbers(read_video_frames(path, [19, 4, 0])) == [19, 4, 0]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "I;16"])
+def test_still_images_are_videos_of_one_frame(mode: str, folder: Path) -> None:
+    rgb = Image.fromarray(numbered_frame(0b10110010))
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(rgb.convert("L")).astype(np.uint16) << 8)
+    else:
+        image = rgb.convert(mode)
+    path = folder / f"still-{mode.replace(';', '')}.{'tiff' if mode == 'CMYK' else 'png'}"
+    image.save(path)
+    for source in (path, image):
+        assert probe_video(source) == VideoInfo(frames=1, fps=1.0, duration=1.0, height=48, width=64)
+        frames = read_video_frames(source, [0, 0])
+        assert frames.shape == (2, 3, 48, 64)
+        assert read_numbers(frames) == [0b10110010] * 2
+
+
+def test_photographs_are_turned_as_their_tag_says(folder: Path) -> None:
+    path = folder / "photo.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by a quarter
+    Image.fromarray(numbered_frame(0b00001111)).rotate(90, expand=True).save(path, exif=exif, quality=95)
+    info = probe_video(path)
+    assert (info.height, info.width) == (48, 64)
+    assert read_number(read_video_frames(path, [0])[0]) == 0b00001111
+
+
+# -- sources -----------------------------------------------------------------------------------------------------
+
+
+def test_encoded_sources(plain: Path) -> None:
+    data = plain.read_bytes()
+    written = io.BytesIO()
+    written.write(data)  # its position is at the end
+    rows = [
+        {"bytes": None, "path": str(plain)},
+        {"bytes": data, "path": None},
+        {"bytes": data, "path": "there/is/none.mp4"},
+    ]
+    with plain.open("rb") as file:
+        for source in (str(plain), plain, data, bytearray(data), memoryview(data), written, written, file, *rows):
+            assert read_numbers(read_video_frames(source, [21, 2])) == [21, 2]
+
+
+def test_frames_in_memory() -> None:
+    frames = np.stack([numbered_frame(number) for number in range(6)])
+    reversed_rows = frames[:, ::-1]
+    read_only = frames.copy()
+    read_only.flags.writeable = False
+    channels_first = np.ascontiguousarray(frames.transpose(0, 3, 1, 2))
+    images = [Image.fromarray(frame) for frame in frames]
+    sources = [frames, reversed_rows, read_only, channels_first, images, list(frames), tuple(torch.from_numpy(frames))]
+    for source in [*sources, torch.from_numpy(frames), torch.from_numpy(channels_first)]:
+        assert probe_video(source) == VideoInfo(frames=6, fps=25.0, duration=0.24, height=48, width=64)
+        assert read_numbers(read_video_frames(source, [5, 0, 0])) == [5, 0, 0]
+    with open_video(frames, fps=12) as video:
+        assert video.info.duration == 0.5
+    assert read_numbers(read_video_frames(frames[3], [0])) == [3]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (None, "expected a path, a URL, bytes, a binary file object, .* got NoneType"),
+        (7, "got int"),
+        ({"video": "a.mp4"}, "a mapping needs 'bytes' or 'path', got \\['video'\\]"),
+        ([], "a list must hold frames"),
+        ([b"", 1], "a list must hold frames .* got \\['bytes', 'int'\\]"),
+        (io.StringIO("text"), "binary mode"),
+        (np.zeros((4, 5, 5), dtype=np.uint8), r"shape \(n, 3, h, w\) or \(n, h, w, 3\), got \(1, 4, 5, 5\)"),
+        (np.zeros((0, 3, 4, 4), dtype=np.uint8), "expected frames of shape"),
+        (np.zeros((2, 3, 4, 4), dtype=np.float32), "expected uint8 frames .* got torch.float32"),
+        ([np.zeros((4, 4, 3), np.uint8), np.zeros((5, 4, 3), np.uint8)], "must have one size"),
+    ],
+)
+def test_sources_that_are_none(source: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        probe_video(source)
+
+
+@pytest.mark.parametrize(
+    ("value", "single"),
+    [
+        ("a.mp4", True),
+        (b"bytes", True),
+        ({"path": "a.mp4"}, True),
+        (np.zeros((2, 3, 4, 4)), True),
+        (np.zeros((2, 2, 3, 4, 4)), False),
+        ([Image.new("RGB", (2, 2))] * 2, True),
+        ([np.zeros((3, 4, 4))], True),
+        ([np.zeros((2, 3, 4, 4))], False),
+        (["a.mp4", "b.mp4"], False),
+        (("a.mp4",), False),
+        ([[Image.new("RGB", (2, 2))]], False),
+        ([], False),
+    ],
+)
+def test_one_video_or_several(value: Any, single: bool) -> None:
+    assert is_single_video(value) == single
+
+
+# -- over the network --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(plain: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A web server with the plain video, a slow answer, a missing page and redirections."""
+    monkeypatch.setenv("no_proxy", "*")
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802 (the name is the library's)
+            redirections = {"/moved": "/clip.mp4", "/away": "ftp://127.0.0.1/clip.mp4", "/local": plain.as_uri()}
+            if self.path in redirections:
+                self.send_response(302)
+                self.send_header("Location", redirections[self.path])
+                self.end_headers()
+            elif self.path == "/clip.mp4":
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(plain.read_bytes())
+            elif self.path == "/slow":
+                self.send_response(200)
+                self.end_headers()
+                for _ in range(20):
+                    time.sleep(0.1)
+                    self.wfile.write(b"x")
+            else:
+                self.send_error(404)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        httpd.daemon_threads = True
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+
+
+@pytest.mark.parametrize("page", ["/clip.mp4", "/moved"])
+def test_urls(server: str, page: str) -> None:
+    assert read_numbers(read_video_frames(server + page, [30])) == [30]
+
+
+@pytest.mark.parametrize(
+    ("page", "limits", "reason"),
+    [
+        ("/missing", {}, "404"),
+        ("/away", {}, "the download failed"),
+        ("/local", {}, "the download failed"),
+        ("/clip.mp4", {"max_bytes": 100}, "larger than 100 bytes"),
+        ("/slow", {"timeout": 0.3}, "longer than 0.3 s"),
+    ],
+)
+def test_failing_downloads(server: str, page: str, limits: dict[str, Any], reason: str) -> None:
+    with pytest.raises(VideoDecodeError, match=reason) as error:
+        download(server + page, **limits)
+    assert error.value.path == server + page
+
+
+def test_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    with pytest.raises(VideoDecodeError, match="the download failed"):
+        probe_video("http://127.0.0.1:9/clip.mp4")
+
+
+# -- everything else is one clear error --------------------------------------------------------------------------
+
+
+def write_bytes(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def write_text(folder: Path, name: str) -> Path:
+    return write_bytes(folder / name, b"this is not a video\n" * 50)
+
+
+def half_of(path: Path) -> Callable[[Path], Path]:
+    def cut(folder: Path) -> Path:
+        data = path.read_bytes()
+        return write_bytes(folder / f"half-{path.name}", data[: len(data) // 2])
+
+    return cut
+
+
+def write_audio(folder: Path) -> Path:
+    write_audio_only(folder / "audio.mp4")
+    return folder / "audio.mp4"
+
+
+PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n"
+
+
+@pytest.mark.parametrize(
+    ("make", "backend", "reason"),
+    [
+        (lambda folder: folder / "missing.mp4", "file", "there is no such file"),
+        (lambda folder: "concat:a.mp4|b.mp4", "file", "there is no such file"),
+        (lambda folder: folder, "file", "directory"),
+        (lambda folder: write_bytes(folder / "empty.mp4", b""), "file", "empty"),
+        (lambda folder: b"", "bytes", "no data"),
+        (lambda folder: "ftp://host/clip.mp4", "url", "expected a path or an http"),
+        (lambda folder: (folder / "clip.mp4").as_uri(), "url", "got file://"),
+        (lambda folder: write_text(folder, "text.mp4"), "pyav", "InvalidDataError"),
+        (lambda folder: write_text(folder, "text.txt"), "pyav", ""),
+        (lambda folder: write_bytes(folder / "list.m3u8", PLAYLIST), "pyav", ""),
+        (lambda folder: write_bytes(folder / "broken.jpg", b"\xff\xd8\xff\xe0" + bytes(99)), "pillow", ""),
+        (lambda folder: b"GIF89a" + bytes(20), "pyav", ""),
+        (write_audio, "pyav", "expected a video stream, found: audio"),
+        (half_of(real_clip("bikes")), "pyav", ""),
+    ],
+)
+def test_what_is_no_video(make: Callable[[Path], Any], backend: str, reason: str, folder: Path) -> None:
+    source = make(folder)
+    with pytest.raises(VideoDecodeError, match=reason) as error:
+        read_video_frames(source, [0])
+    assert error.value.backend == backend
+    assert error.value.path in (str(source), "<bytes>")
+
+
+def test_a_closed_file(plain: Path) -> None:
+    with plain.open("rb") as file:
+        pass
+    with pytest.raises(VideoDecodeError, match="closed file"):
+        probe_video(file)
+
+
+def test_a_video_that_is_cut_short(numbered: Callable[[str], tuple[Path, list[int]]]) -> None:
+    data = numbered("faststart.mp4")[0].read_bytes()
+    with pytest.raises(VideoDecodeError, match="cut short: its index lists 40 packets, [0-9]+ are there"):
+        probe_video(data[: int(len(data) * 0.8)])
+
+
+def test_a_video_without_frames(folder: Path) -> None:
+    path = folder / "header.webm"
+    write_video(path, [numbered_frame(0)] * 2, codec="libvpx-vp9")
+    data = path.read_bytes()
+    cluster = data.index(b"\x1f\x43\xb6\x75")  # where Matroska's frames begin
+    with pytest.raises(VideoDecodeError, match="not a single frame"):
+        probe_video(data[:cluster])
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        ([0, 40], "has frames 0 to 39, got 40"),
+        ([-1], "got -1"),
+        ([0.5], "expected a list of integers"),
+        ([[0]], r"shape \(1, 1\)"),
+        (["0"], "expected a list of integers"),
+    ],
+)
+def test_frames_that_the_video_does_not_have(plain: Path, indices: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        read_video_frames(plain, indices)
+
+
+def test_wrong_options(plain: Path) -> None:
+    with pytest.raises(InvalidInputError, match="backend must be one of 'auto', 'pyav', 'decord', 'torchcodec'"):
+        read_video_frames(plain, [0], backend="opencv")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="fps must be positive, got 0"):
+        open_video(np.zeros((2, 3, 4, 4), dtype=np.uint8), fps=0)
+
+
+@pytest.mark.parametrize("name", ["b-frames.mp4", "clip.mkv", "vp9.webm", "mpeg4-b.avi", "clip.ts"])
+def test_damaged_files_give_frames_or_one_kind_of_error(
+    name: str, numbered: Callable[[str], tuple[Path, list[int]]]
+) -> None:
+    data = numbered(name)[0].read_bytes()
+    generator = np.random.default_rng(3)
+    for trial in range(24):
+        damaged = bytearray(data)
+        if trial % 3 == 0:
+            damaged = damaged[: generator.integers(1, len(data))]
+        elif trial % 3 == 1:
+            for place in generator.integers(0, len(data), size=30):
+                damaged[place] ^= 1 << int(generator.integers(8))
+        else:
+            start = int(generator.integers(0, len(data)))
+            damaged[start : start + 200] = bytes(len(damaged[start : start + 200]))
+        try:
+            with open_video(bytes(damaged)) as video:
+                assert video.read([0, video.frames - 1, video.frames // 2]).shape[:2] == (3, 3)
+        except VideoDecodeError as error:
+            assert error.path == "<bytes>"
+
+
+# -- without the decoders ----------------------------------------------------------------------------------------
+
+WITHOUT_DECODERS = """
+import sys
+for name in ("av", "decord", "torchcodec", "PIL"):
+    sys.modules[name] = None  # an import of it now fails as if it were not installed
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from model.errors_clipbert import VideoDecodeError
+from model.video_decoding_clipbert import open_video, read_video_frames
+from model.video_source_clipbert import is_single_video
+print(read_video_frames(np.zeros((2, 3, 4, 4), dtype=np.uint8), [1]).shape)
+assert is_single_video([np.zeros((3, 4, 4))])
+for source in sys.argv[2:]:
+    for backend in ("auto", "decord"):
+        try:
+            open_video(source, backend=backend)
+        except VideoDecodeError as error:
+            print(error.backend, error.reason, sep=": ")
+"""
+
+
+def test_without_decoders(plain: Path, folder: Path) -> None:
+    image, animation = folder / "image.png", folder / "bare.gif"
+    Image.fromarray(numbered_frame(1)).save(image)
+    write_animation(animation, frames=2)
+    package = Path(__file__).parents[2] / "clipbert_hf"
+    command = [sys.executable, "-c", WITHOUT_DECODERS, *map(str, (package, plain, image, animation))]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.stdout.splitlines() == [
+        "torch.Size([1, 3, 4, 4])",
+        "pyav: PyAV is not installed (pip install av)",
+        "pyav: PyAV is not installed (pip install av)",
+        "pillow: Pillow is not installed (pip install pillow)",
+        "pillow: Pillow is not installed (pip install pillow)",
+        "pillow: Pillow is not installed (pip install pillow)",
+        "pyav: PyAV is not installed (pip install av)",
+    ], result.stderr
