@@ -28,6 +28,14 @@ class PacketRow(NamedTuple):
     is_discard: bool
 
 
+class Keyframe(NamedTuple):
+    """Where decoding can start: when the frame is shown, if at all, and the time to seek to."""
+
+    pts: int
+    is_shown: bool
+    seek_time: int
+
+
 @dataclass(frozen=True)
 class PacketTable:
     """The frames of a video in presentation order; row i is what a viewer counts as frame i.
@@ -37,7 +45,7 @@ class PacketTable:
         position: The place of its packet in the file, int64 (frames,); packets are decoded in this order.
         keyframe: The place of the packet where decoding must start to obtain it, int64 (frames,).
         position_by_pts: The same place for every packet, including those that are decoded but not shown.
-        seek_time: By place of a keyframe, the time to seek to.
+        keyframes: By place, the packets that claim to be decodable on their own.
         closed: No packet that is stored after a keyframe is shown before it.
         trimmed: Some packets are decoded but not shown.
     """
@@ -46,7 +54,7 @@ class PacketTable:
     position: np.ndarray
     keyframe: np.ndarray
     position_by_pts: dict[int, int]
-    seek_time: dict[int, int]
+    keyframes: dict[int, Keyframe]
     closed: bool
     trimmed: bool
 
@@ -76,6 +84,8 @@ def build_packet_table(packets: Iterable[PacketRow], *, seeks_by_dts: bool) -> P
     if not rows or None in pts_list or len(set(pts_list)) != len(rows):
         return None
     pts = np.array(pts_list, dtype=np.int64)  # (packets,) in decoding order, as all below
+    dts = np.array([row.pts if row.dts is None else row.dts for row in rows], dtype=np.int64)
+    seek_times = dts if seeks_by_dts else pts
     is_key = np.array([row.is_keyframe for row in rows])
     # Without a keyframe ahead of everything, what the decoder makes of the first packets is its own affair.
     if not is_key[0] or pts[0] != pts.min():
@@ -97,7 +107,10 @@ def build_packet_table(packets: Iterable[PacketRow], *, seeks_by_dts: bool) -> P
         position=shown,
         keyframe=start,
         position_by_pts=dict(zip(pts_list, range(len(rows)), strict=True)),  # type: ignore[arg-type]
-        seek_time={int(k): _seek_time(rows[k], seeks_by_dts=seeks_by_dts) for k in keys},
+        keyframes={
+            k: Keyframe(int(pts[k]), is_shown=not rows[k].is_discard, seek_time=int(seek_times[k]))
+            for k in keys.tolist()
+        },
         closed=bool(np.all(pts[keys] == earliest_from_here[keys])),
         trimmed=len(shown) < len(rows),
     )
@@ -153,8 +166,3 @@ def frame_rate(seconds: np.ndarray | None, frames: int, declared: float | None) 
         return declared or (1.0 if frames == 1 else 25.0)
     measured = float((len(seconds) - 1) / (seconds[-1] - seconds[0]))
     return declared if declared and abs(declared / measured - 1) < 0.02 else measured
-
-
-def _seek_time(row: PacketRow, *, seeks_by_dts: bool) -> int:
-    time = row.dts if seeks_by_dts and row.dts is not None else row.pts
-    return 0 if time is None else time

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from .errors_clipbert import VideoDecodeError
-from .packet_table_clipbert import frame_rate
 from .video_pyav_clipbert import PyAVReader
 from .video_reader_clipbert import VideoReader, decoding
 from .video_source_clipbert import EncodedVideo, image_to_array
@@ -50,8 +49,9 @@ class PillowReader(VideoReader):
                 self._image: Any = Image.open(self._file)
                 animated = self._image.format in _ANIMATED_FORMATS
                 self.frames = getattr(self._image, "n_frames", 1) if animated else 1
-                self._seconds = self._starts()
-                self.fps = frame_rate(self._seconds, self.frames, None)
+                milliseconds = self._durations()
+                self.fps = 1000 * self.frames / milliseconds.sum()
+                self._seconds = (np.cumsum(milliseconds) - milliseconds) / 1000
         except VideoDecodeError:
             self.close()
             raise
@@ -65,12 +65,16 @@ class PillowReader(VideoReader):
         """Release the file."""
         self._file.close()
 
-    def _starts(self) -> np.ndarray:
+    def _durations(self) -> np.ndarray:
+        """Return for how long each frame is shown, in milliseconds; a lone image for a second."""
+        if self.frames == 1:
+            return np.array([1000.0])
         durations = []
-        for index in range(self.frames - 1):
+        for index in range(self.frames):
             self._image.seek(index)
-            durations.append((self._image.info.get("duration") or _DEFAULT_FRAME_MILLISECONDS) / 1000)
-        return np.concatenate([[0.0], np.cumsum(durations)])
+            self._image.load()  # not before this does a WebP tell
+            durations.append(self._image.info.get("duration") or _DEFAULT_FRAME_MILLISECONDS)
+        return np.array(durations, dtype=np.float64)
 
     def _size(self) -> tuple[int, int]:
         return self._pixels(0).shape[:2]

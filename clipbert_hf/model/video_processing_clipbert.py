@@ -69,7 +69,7 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
         torch.Size([1, 4, 2, 3, 96, 96])
     """
 
-    valid_kwargs = ClipBertVideosKwargs  # type: ignore[assignment]
+    valid_kwargs = ClipBertVideosKwargs
     model_input_names = ["pixel_values_videos"]  # noqa: RUF012 (transformers declares it like this)
 
     do_sample_frames = True

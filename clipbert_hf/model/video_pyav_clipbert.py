@@ -10,6 +10,7 @@ beginning and counted.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -110,11 +111,12 @@ class PyAVReader(VideoReader):
         """
         if self.table is None:
             return False
-        time = {position: pts for pts, position in self.table.position_by_pts.items()}
         with decoding(self.name, self.backend):
-            for keyframe in np.unique(self.table.keyframe[indices]).tolist():
-                pts = time[keyframe]
-                if all(frame.pts != pts for frame in self._frames_between(self.table, keyframe, keyframe, {pts})):
+            for place in np.unique(self.table.keyframe[indices]).tolist():
+                try:
+                    for _ in self._frames_between(self.table, place, place, wanted=set()):
+                        pass
+                except _TableContradictedError:
                     return False
         return True
 
@@ -207,22 +209,36 @@ class PyAVReader(VideoReader):
         Frames that are not wanted may be missing. A decoder holds some frames back until it has seen later
         ones; telling it that nothing follows makes it hand them over, which saves decoding what does follow.
         """
-        self._file.seek(table.seek_time[first], stream=self._stream)
+        keyframe = table.keyframes[first]
         # H.264 marks the frames that no other refers to. HEVC's similar mark binds within one temporal layer.
         may_skip = self.codec == "h264"
+        # Where a stream renews the picture bit by bit, a packet that begins a renewal is called a keyframe too.
+        # It yields no picture, and the ones that follow are not quite those of a decoder that comes from before.
+        incomplete = keyframe.is_shown
+        for packet in chain(self._packets_between(table, first, last), [None]):
+            if packet is not None:
+                skips = may_skip and packet.pts not in wanted
+                self._decoder.skip_frame = "NONREF" if skips else "DEFAULT"
+            for frame in self._decoder.decode(packet):
+                incomplete = incomplete and frame.pts != keyframe.pts
+                yield frame
+        if incomplete:
+            raise _TableContradictedError
+
+    def _packets_between(self, table: PacketTable, first: int, last: int) -> Iterator[Any]:
+        """Yield exactly the packets from place ``first``, a keyframe, to place ``last``."""
+        self._file.seek(table.keyframes[first].seek_time, stream=self._stream)
         expected = first
         for packet in self._file.demux(self._stream):
-            position = table.position_by_pts.get(packet.pts, -1)
-            if position != expected:
-                if 0 <= position < first and expected == first:
-                    continue  # the seek went further back than it needed to
+            place = table.position_by_pts.get(packet.pts, -1)
+            if expected == first and 0 <= place < first:
+                continue  # the seek went further back than it needed to
+            if place != expected:
                 raise _TableContradictedError
-            self._decoder.skip_frame = "NONREF" if may_skip and packet.pts not in wanted else "DEFAULT"
-            yield from self._decoder.decode(packet)
-            if position == last:
-                break
+            yield packet
+            if place == last:
+                return
             expected += 1
-        yield from self._decoder.decode(None)
 
     def _distrust_table(self) -> None:
         """Switch to counting, unless that would change which frame an index means."""

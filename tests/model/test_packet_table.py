@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from clipbert_hf.model.packet_table_clipbert import (
+    Keyframe,
     PacketRow,
     build_packet_table,
     frame_rate,
@@ -29,7 +30,7 @@ def test_frames_are_sorted_as_shown_and_start_at_their_keyframe() -> None:
     assert table.pts.tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert table.position.tolist() == [0, 2, 3, 1, 4, 6, 5]
     assert table.keyframe.tolist() == [0, 0, 0, 0, 4, 4, 4]
-    assert table.seek_time == {0: 0, 4: 4}
+    assert table.keyframes == {0: Keyframe(0, True, 0), 4: Keyframe(4, True, 4)}
     assert table.closed
     assert not table.trimmed
 
@@ -37,7 +38,7 @@ def test_frames_are_sorted_as_shown_and_start_at_their_keyframe() -> None:
 def test_seeking_by_presentation_time() -> None:
     table = build_packet_table(rows("0K 20 10 30K"), seeks_by_dts=False)
     assert table is not None
-    assert table.seek_time == {0: 0, 3: 30}
+    assert table.keyframes == {0: Keyframe(0, True, 0), 3: Keyframe(30, True, 30)}
 
 
 def test_leading_frames_of_an_open_group_start_at_the_keyframe_before() -> None:
@@ -57,6 +58,7 @@ def test_hidden_packets_are_no_frames_but_decoding_starts_at_them() -> None:
     assert table.keyframe.tolist() == [0, 0, 4]
     assert table.position_by_pts == {-2: 0, -1: 1, 0: 2, 1: 3, 2: 4}
     assert table.trimmed
+    assert not table.keyframes[0].is_shown
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,12 @@ def plain(numbered: Callable[[str], tuple[Path, list[int]]]) -> Path:
     return numbered("b-frames.mp4")[0]
 
 
+@pytest.fixture(scope="module")
+def natural() -> list[np.ndarray]:
+    """A real scene of 75 small frames."""
+    return decode_everything(real_clip("carphone_pristine"))[:75]
+
+
 def upright(frames: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     return frames.rot90(-recipe.rotation // 90, dims=(2, 3))
 
@@ -103,6 +109,30 @@ def test_every_frame_carries_the_number_that_was_asked_for(
         frames = read_video_frames(path, indices)
         assert frames.dtype == torch.uint8
         assert read_numbers(upright(frames, recipe)) == [numbers[index] for index in indices]
+
+
+HARD_TO_SEEK = {
+    "intra-refresh.mp4": ("libx264", {"g": "24", "x264-params": "intra-refresh=1:bframes=0"}),
+    "intra-refresh-b.mp4": ("libx264", {"g": "24", "x264-params": "intra-refresh=1:bframes=2"}),
+    "interlaced.mp4": ("libx264", {"g": "12", "flags": "+ildct+ilme", "x264-params": "tff=1:bframes=3"}),
+    "pyramid.mkv": ("libx264", {"g": "30", "bf": "8", "x264-params": "b-pyramid=normal:b-adapt=0:open-gop=1:ref=6"}),
+    "temporal-layers.mp4": ("libx265", {"x265-params": "log-level=none:keyint=20:bframes=4:temporal-layers=3"}),
+    "alt-ref.webm": ("libvpx-vp9", {"g": "16", "lag-in-frames": "12", "auto-alt-ref": "6", "cpu-used": "8"}),
+}
+
+
+@pytest.mark.parametrize("name", HARD_TO_SEEK)
+def test_real_pictures_are_bit_identical_in_streams_that_are_hard_to_seek(
+    name: str, folder: Path, natural: list[np.ndarray]
+) -> None:
+    codec, options = HARD_TO_SEEK[name]
+    path = folder / f"hard-{name}"
+    write_video(path, natural, codec=codec, options=options)
+    everything = decode_everything(path)
+    for index in range(0, len(everything), 5):
+        indices = [index, min(index + 3, len(everything) - 1)]
+        for frame, wanted in zip(read_video_frames(path, indices), indices, strict=True):
+            assert np.array_equal(frame.permute(1, 2, 0).numpy(), everything[wanted]), wanted
 
 
 @pytest.mark.parametrize("backend", ["decord", "torchcodec"])
@@ -162,6 +192,8 @@ def test_keyframes_that_are_none_make_the_reader_count(numbered: Callable[[str],
     path, numbers = numbered("intra-refresh.mp4")
     with open_video(path) as video:
         assert isinstance(video, PyAVReader)
+        assert video.table is not None
+        assert read_numbers(video.read([5])) == [numbers[5]]  # the first keyframe is a true one
         assert video.table is not None
         assert read_numbers(video.read([33, 12])) == [numbers[33], numbers[12]]
         assert video.table is None
@@ -331,7 +363,7 @@ def server(plain: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("no_proxy", "*")
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 (the name is the library's)
+        def do_GET(self) -> None:
             redirections = {"/moved": "/clip.mp4", "/away": "ftp://127.0.0.1/clip.mp4", "/local": plain.as_uri()}
             if self.path in redirections:
                 self.send_response(302)
@@ -368,7 +400,7 @@ def test_urls(server: str, page: str) -> None:
 @pytest.mark.parametrize(
     ("page", "limits", "reason"),
     [
-        ("/missing", {}, "404"),
+        ("/missing", {}, "HTTP Error 404"),
         ("/away", {}, "the download failed"),
         ("/local", {}, "the download failed"),
         ("/clip.mp4", {"max_bytes": 100}, "larger than 100 bytes"),
@@ -426,12 +458,12 @@ PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/hostname\
         (lambda folder: "ftp://host/clip.mp4", "url", "expected a path or an http"),
         (lambda folder: (folder / "clip.mp4").as_uri(), "url", "got file://"),
         (lambda folder: write_text(folder, "text.mp4"), "pyav", "InvalidDataError"),
-        (lambda folder: write_text(folder, "text.txt"), "pyav", ""),
-        (lambda folder: write_bytes(folder / "list.m3u8", PLAYLIST), "pyav", ""),
-        (lambda folder: write_bytes(folder / "broken.jpg", b"\xff\xd8\xff\xe0" + bytes(99)), "pillow", ""),
-        (lambda folder: b"GIF89a" + bytes(20), "pyav", ""),
+        (lambda folder: write_text(folder, "text.txt"), "pyav", "InvalidDataError"),
+        (lambda folder: write_bytes(folder / "list.m3u8", PLAYLIST), "pyav", "InvalidDataError"),
+        (lambda folder: write_bytes(folder / "broken.jpg", b"\xff\xd8\xff\xe0" + bytes(99)), "pillow", "Error"),
+        (lambda folder: b"GIF89a" + bytes(20), "pyav", "Error"),
         (write_audio, "pyav", "expected a video stream, found: audio"),
-        (half_of(real_clip("bikes")), "pyav", ""),
+        (half_of(real_clip("bikes")), "pyav", "InvalidDataError"),
     ],
 )
 def test_what_is_no_video(make: Callable[[Path], Any], backend: str, reason: str, folder: Path) -> None:
@@ -451,17 +483,16 @@ def test_a_closed_file(plain: Path) -> None:
 
 def test_a_video_that_is_cut_short(numbered: Callable[[str], tuple[Path, list[int]]]) -> None:
     data = numbered("faststart.mp4")[0].read_bytes()
-    with pytest.raises(VideoDecodeError, match="cut short: its index lists 40 packets, [0-9]+ are there"):
+    with pytest.raises(VideoDecodeError, match=r"cut short: its index lists 40 packets, \d+ are there"):
         probe_video(data[: int(len(data) * 0.8)])
 
 
 def test_a_video_without_frames(folder: Path) -> None:
-    path = folder / "header.webm"
-    write_video(path, [numbered_frame(0)] * 2, codec="libvpx-vp9")
+    path = folder / "header.mp4"
+    write_video(path, [numbered_frame(0)] * 2, container_options={"movflags": "frag_keyframe+empty_moov"})
     data = path.read_bytes()
-    cluster = data.index(b"\x1f\x43\xb6\x75")  # where Matroska's frames begin
     with pytest.raises(VideoDecodeError, match="not a single frame"):
-        probe_video(data[:cluster])
+        probe_video(data[: data.index(b"moof") - 4])
 
 
 @pytest.mark.parametrize(
@@ -505,8 +536,8 @@ def test_damaged_files_give_frames_or_one_kind_of_error(
         try:
             with open_video(bytes(damaged)) as video:
                 assert video.read([0, video.frames - 1, video.frames // 2]).shape[:2] == (3, 3)
-        except VideoDecodeError as error:
-            assert error.path == "<bytes>"
+        except VideoDecodeError:
+            continue
 
 
 # -- without the decoders ----------------------------------------------------------------------------------------

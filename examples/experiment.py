@@ -1,0 +1,101 @@
+"""What every script does around the loop: open a run, and leave a folder that others can use."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from recipe import LoopSettings, write_yaml
+from torch import nn
+from training_loop import Summary
+
+from clipbert_hf import ClipBertProcessor
+
+
+def open_run(recipe: LoopSettings) -> Accelerator:
+    """Seed everything, make the output folder, write the complete recipe into it and start the tracker."""
+    # The workers of the loaders are forked after the tokenizer has been used.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if recipe.threads is not None:
+        torch.set_num_threads(recipe.threads)
+    accelerator = Accelerator(
+        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+        mixed_precision="no" if recipe.mixed_precision == "fp32" else recipe.mixed_precision,
+        log_with=None if recipe.tracker == "none" else recipe.tracker,
+        project_dir=recipe.output_dir,
+        step_scheduler_with_optimizer=False,
+    )
+    set_seed(recipe.seed)
+    output = Path(recipe.output_dir)
+    if accelerator.is_main_process:
+        output.mkdir(parents=True, exist_ok=True)
+        write_yaml(recipe, output / "recipe.yaml")
+    if recipe.tracker != "none":
+        accelerator.init_trackers("curves")
+    accelerator.wait_for_everyone()
+    return accelerator
+
+
+def close_run(
+    accelerator: Accelerator,
+    model: nn.Module,
+    processor: ClipBertProcessor,
+    recipe: LoopSettings,
+    *,
+    summary: Summary,
+    test: dict[str, float],
+) -> dict[str, Any]:
+    """Save model, processor and results.json, and say where.
+
+    Args:
+        accelerator: Of the run.
+        model: The trained model, prepared.
+        processor: Its processor.
+        recipe: The settings.
+        summary: What the training did.
+        test: Metrics on the test split.
+
+    Returns:
+        The content of results.json. A slash in the name of a metric becomes a level.
+    """
+    results = {
+        "steps": summary.steps,
+        "seconds": round(summary.seconds, 1),
+        "best_step": summary.best_step,
+        "validation": nest(summary.metrics),
+        "test": nest(test),
+    }
+    output = Path(recipe.output_dir)
+    accelerator.wait_for_everyone()
+    unwrapped = accelerator.unwrap_model(model)
+    state = accelerator.get_state_dict(model)
+    if accelerator.is_main_process:
+        unwrapped.save_pretrained(output, state_dict=state)
+        processor.save_pretrained(output)
+        (output / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+        sys.stdout.write(json.dumps(results["test"] or results["validation"], indent=2) + f"\nsaved in {output}\n")
+    accelerator.end_training()
+    return results
+
+
+def nest(metrics: dict[str, float]) -> dict[str, Any]:
+    """Turn names with slashes into levels.
+
+    Example:
+        >>> nest({"accuracy": 0.5, "by_type/color": 0.25})
+        {'accuracy': 0.5, 'by_type': {'color': 0.25}}
+    """
+    nested: dict[str, Any] = {}
+    for name, value in metrics.items():
+        *levels, last = name.split("/")
+        place = nested
+        for level in levels:
+            place = place.setdefault(level, {})
+        place[last] = value
+    return nested
