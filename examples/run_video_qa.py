@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         return create_loader(dataset, collate, recipe, recipe, training=training)
 
     blind = recipe.text_only
-    summary = train(
+    model, summary = train(
         accelerator=accelerator,
         model=model,
         task=VideoQATask(answers, aggregation, [1 if blind else recipe.validation_clips]),

@@ -115,9 +115,7 @@ def _load_model(model_class: type[Model], name: str, options: dict[str, Any]) ->
     same_head = saved.architectures == [model_class.__name__] and saved.label2id == config.label2id
     if "label2id" in options and not same_head:
         # Outputs that happen to be as many as before would keep the weights of other labels.
-        fresh = model_class(config)
-        for head in ("classifier",):
-            getattr(model, head).load_state_dict(getattr(fresh, head).state_dict())
+        model.classifier.load_state_dict(model_class(config).classifier.state_dict())
     return model
 
 

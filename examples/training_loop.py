@@ -135,7 +135,7 @@ def train(
     eval_loader: DataLoader | None,
     settings: LoopSettings,
     is_cnn: Callable[[str], bool] = lambda name: False,
-) -> Summary:
+) -> tuple[nn.Module, Summary]:
     """Train a model, and leave it with its best weights.
 
     Args:
@@ -147,13 +147,16 @@ def train(
         settings: How long, how fast, how often.
         is_cnn: Names of the parameters with the learning rate of the CNN.
 
+    Returns:
+        The model as accelerate has prepared it, and what was done.
+
     Raises:
         TrainingError: If a loss is not finite.
         CheckpointError: If the checkpoint to resume from does not fit.
         RecipeError: If ``settings.best_metric`` is none of the task's.
     """
     run = _Run(accelerator, model, task, train_loader, eval_loader, settings, is_cnn)
-    return run.train()
+    return run.model, run.train()
 
 
 class _Run:
