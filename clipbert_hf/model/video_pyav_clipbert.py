@@ -10,6 +10,7 @@ beginning and counted.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -79,7 +80,7 @@ class PyAVReader(VideoReader):
         self.name = source.name
         self._source = source
         self._file: Any = None
-        self._first: Any = None
+        self._geometry: tuple[int, int, int] | None = None
         if av is None:
             raise VideoDecodeError(self.name, self.backend, "PyAV is not installed (pip install av)")
         self._reformatter = av.video.reformatter.VideoReformatter()
@@ -99,7 +100,7 @@ class PyAVReader(VideoReader):
     @property
     def rotation(self) -> int:
         """By how many degrees frames are turned counterclockwise before they are shown, 0 to 270."""
-        return _rotation(self._first_frame())
+        return self._shape_and_rotation()[2]
 
     def starts_afresh(self, indices: np.ndarray) -> bool:
         """Tell whether the keyframes that some frames depend on can be decoded on their own.
@@ -128,7 +129,11 @@ class PyAVReader(VideoReader):
     def _open(self) -> None:
         # "file:" keeps FFmpeg from taking a path for one of its own protocols, such as "concat:" or "http:".
         content = f"file:{self._source.path}" if self._source.path is not None else self._source.open()
-        self._file = av.open(content, options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"})
+        try:
+            self._file = av.open(content, options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"})
+        except av.FFmpegError as error:
+            reason = f"it is damaged, cut short or no video ({error.strerror})"
+            raise VideoDecodeError(self.name, self.backend, reason) from error
         stream = self._file.streams.best("video")
         if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
             found = ", ".join(sorted({other.type for other in self._file.streams})) or "no streams at all"
@@ -172,13 +177,29 @@ class PyAVReader(VideoReader):
         return build_packet_table(rows, seeks_by_dts=is_mp4)
 
     def _size(self) -> tuple[int, int]:
-        height, width, _ = self._pixels(self._first_frame()).shape
+        height, width, _ = self._shape_and_rotation()
         return height, width
 
+    def _shape_and_rotation(self) -> tuple[int, int, int]:
+        """Return the height, the width and the rotation of frames, which only a decoded frame tells."""
+        if self._geometry is None:
+            with decoding(self.name, self.backend):
+                frame = self._first_frame()
+                height, width, _ = self._pixels(frame).shape
+                self._geometry = height, width, _rotation(frame)
+        return self._geometry
+
     def _first_frame(self) -> Any:
-        if self._first is None:
-            self._first = next(self._frames_in_order())
-        return self._first
+        if self.table is not None:
+            wanted = int(self.table.pts[0])
+            first, last = int(self.table.keyframe[0]), int(self.table.position[0])
+            with suppress(_TableContradictedError, av.FFmpegError):
+                for frame in self._frames_between(self.table, first, last, {wanted}):
+                    if frame.pts == wanted:
+                        return frame
+        for frame in self._frames_in_order():
+            return frame
+        raise VideoDecodeError(self.name, self.backend, "its first frame cannot be decoded")
 
     def _decode(self, indices: np.ndarray) -> torch.Tensor:
         if self.table is not None:

@@ -153,5 +153,6 @@ def decoding(name: str, backend: str) -> Iterator[None]:
     except ClipBertError:
         raise
     except Exception as error:  # on damaged files decoders raise nearly anything, SyntaxError and EOFError too
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        message = getattr(error, "strerror", None) or str(error)
+        reason = f"{type(error).__name__}: {message}" if message else type(error).__name__
         raise VideoDecodeError(name, backend, reason) from error
