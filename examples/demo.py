@@ -90,9 +90,7 @@ def print_results(summary: dict[str, Any], answered: Sequence[Answered]) -> None
         best, moment = one.answers[0], one.deciding_clip
         mark = "right" if best["answer"] == one.truth else f"wrong, it is {one.truth}"
         say(f"  {one.question}  {best['answer']} ({best['score']:.0%}, {mark})")
-        say(
-            f"      most sure from {moment['start']:.1f} to {moment['end']:.1f} s: that clip alone {moment['score']:.0%}"
-        )
+        say(f"      surest from {moment['start']:.1f} to {moment['end']:.1f} s: that clip alone {moment['score']:.0%}")
 
 
 def say(text: str) -> None:

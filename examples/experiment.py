@@ -14,6 +14,7 @@ from accelerate.utils import set_seed
 from recipe import LoopSettings, write_yaml
 from torch import nn
 from training_loop import Summary
+from transformers.utils.logging import disable_progress_bar
 
 from clipbert_hf import ClipBertProcessor
 
@@ -22,6 +23,7 @@ def open_run(recipe: LoopSettings) -> Accelerator:
     """Seed everything, make the output folder, write the complete recipe into it and start the tracker."""
     # The workers of the loaders are forked after the tokenizer has been used.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    disable_progress_bar()  # of loading and saving weights, which tears up the loop's own
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     accelerator = Accelerator(

@@ -46,9 +46,7 @@ class TextMasker:
         """The tokens of a text."""
         return self.tokenizer(text, truncation=True, max_length=self.limit)["input_ids"]
 
-    def mask(
-        self, text: str, key_words: Sequence[str], generator: np.random.Generator
-    ) -> tuple[list[int], list[int]]:
+    def mask(self, text: str, key_words: Sequence[str], generator: np.random.Generator) -> tuple[list[int], list[int]]:
         """Mask a text.
 
         Args:
@@ -67,9 +65,7 @@ class TextMasker:
         candidates = [place for place, (start, end) in enumerate(offsets) if end > start]
         if not candidates:
             return tokens, [IGNORED] * len(tokens)
-        chances = {
-            place: self.key_word_probability if is_key[place] else self.probability for place in candidates
-        }
+        chances = {place: self.key_word_probability if is_key[place] else self.probability for place in candidates}
         chosen = [place for place in candidates if generator.random() < chances[place]]
         if not chosen:
             most = max(chances.values())

@@ -31,8 +31,6 @@ class RecipeError(ClipBertError, ValueError):
 
 def setting(default: Any = MISSING, help: str = "") -> Any:
     """A field of a recipe with its explanation; without a default it must be given."""
-    if isinstance(default, (list, dict)):
-        return field(default_factory=lambda: type(default)(default), metadata={"help": help})
     return field(default=default, metadata={"help": help})
 
 
@@ -51,7 +49,7 @@ class LoopSettings:
     learning_rate: float = setting(5e-5, "peak learning rate")
     cnn_learning_rate: float | None = setting(None, "peak learning rate of the CNN; null: learning_rate")
     weight_decay: float = setting(1e-3, "of weights; biases and normalisation layers have none")
-    adam_betas: list[float] = setting([0.9, 0.98], "decay rates of AdamW")
+    adam_betas: list[float] = field(default_factory=lambda: [0.9, 0.98], metadata={"help": "decay rates of AdamW"})
     adam_eps: float = setting(1e-6, "epsilon of AdamW")
     warmup_ratio: float = setting(0.1, "share of the steps with a rising learning rate; it falls to 0 afterwards")
     max_grad_norm: float | None = setting(5.0, "longest gradient; null: any")
@@ -72,9 +70,11 @@ class DataSettings:
 
     dataset: str = setting("moving_shapes", "name of a data set")
     data_dir: str = setting(help="folder of the data set")
-    dataset_options: dict[str, Any] = setting({}, "further arguments of the loader")
+    dataset_options: dict[str, Any] = field(default_factory=dict, metadata={"help": "further arguments of the loader"})
     num_workers: int = setting(1, "processes that decode videos; 0: the main process")
-    processor: dict[str, Any] = setting({}, "options of a new video processor, such as size or target_fps")
+    processor: dict[str, Any] = field(
+        default_factory=dict, metadata={"help": "options of a new video processor, such as size or target_fps"}
+    )
     max_text_length: int = setting(100, "tokens of a text; the rest is cut")
 
 
@@ -85,9 +85,11 @@ class StartSettings:
     start_from: str | None = setting(None, "model folder or Hub id with its processor; a head that differs is new")
     vision: str | None = setting(None, "weights of the CNN: timm name, Hub id, folder, or file with model.backbone")
     text: str | None = setting(None, "BERT-family encoder and its tokenizer: Hub id or folder")
-    model: dict[str, Any] = setting({}, "fields of ClipBertConfig")
+    model: dict[str, Any] = field(default_factory=dict, metadata={"help": "fields of ClipBertConfig"})
     vocabulary_size: int = setting(1000, "most word pieces of a new tokenizer, which is made where text is null")
-    vocabulary_configs: list[str] = setting([], "configurations of the data set whose training texts it also covers")
+    vocabulary_configs: list[str] = field(
+        default_factory=list, metadata={"help": "configurations of the data set whose training texts it also covers"}
+    )
 
 
 def parse_recipe(recipe_class: type[Recipe], arguments: Sequence[str] | None = None) -> Recipe:

@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         return create_loader(dataset, PretrainingCollator(processor), recipe, recipe, training=training)
 
     task = PretrainingTask()
-    model, summary = train(
+    trained, summary = train(
         accelerator=accelerator,
         model=model,
         task=task,
@@ -105,8 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     test_loader = loader("test")
     test = {}
     if test_loader is not None:
-        test = evaluate(accelerator, model, accelerator.prepare(test_loader), task, name="test")
-    return close_run(accelerator, model, processor, recipe, summary=summary, test=test)
+        test = evaluate(accelerator, trained, accelerator.prepare(test_loader), task, name="test")
+    return close_run(accelerator, trained, processor, recipe, summary=summary, test=test)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,10 @@ class VideoQARecipe(LoopSettings, DataSettings, StartSettings):
 
     training_clips: int = setting(4, "clips of a video in training, drawn at random")
     validation_clips: int = setting(4, "clips of a video in the evaluations during training")
-    inference_clips: list[int] = setting([16], "numbers of clips of a video in the test; each divides the largest")
+    inference_clips: list[int] = field(
+        default_factory=lambda: [16],
+        metadata={"help": "numbers of clips of a video in the test; each divides the largest"},
+    )
     questions_per_video: int | None = setting(None, "most questions of a video in a training step, drawn at random")
     answer_vocabulary_size: int | None = setting(None, "only so many answers, the most frequent; null: all")
     text_only: bool = setting(False, "no video, in training and test: how far do the questions alone lead?")
@@ -134,7 +137,10 @@ class VideoQATask:
             places = range(first, first + len(rows))
             records.append(
                 [
-                    ({name: row.get(name) for name in ("id", "answer", "answer_type")}, {n: chosen[n][p] for n in chosen})
+                    (
+                        {name: row.get(name) for name in ("id", "answer", "answer_type")},
+                        {n: chosen[n][p] for n in chosen},
+                    )
                     for row, p in zip(rows, places, strict=True)
                 ]
             )
@@ -190,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         return create_loader(dataset, collate, recipe, recipe, training=training)
 
     blind = recipe.text_only
-    model, summary = train(
+    trained, summary = train(
         accelerator=accelerator,
         model=model,
         task=VideoQATask(answers, aggregation, [1 if blind else recipe.validation_clips]),
@@ -203,8 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     test = {}
     if test_loader is not None:
         task = VideoQATask(answers, aggregation, [1] if blind else recipe.inference_clips)
-        test = evaluate(accelerator, model, accelerator.prepare(test_loader), task, name="test")
-    return close_run(accelerator, model, processor, recipe, summary=summary, test=test)
+        test = evaluate(accelerator, trained, accelerator.prepare(test_loader), task, name="test")
+    return close_run(accelerator, trained, processor, recipe, summary=summary, test=test)
 
 
 if __name__ == "__main__":

@@ -179,9 +179,7 @@ class _Run:
         self.train_loader = accelerator.prepare(train_loader)
         self.eval_loader = None if eval_loader is None else accelerator.prepare(eval_loader)
         steps_per_epoch = math.ceil(len(self.train_loader) / settings.gradient_accumulation_steps)
-        self.total_steps = (
-            settings.epochs * steps_per_epoch if settings.max_steps is None else settings.max_steps
-        )
+        self.total_steps = settings.epochs * steps_per_epoch if settings.max_steps is None else settings.max_steps
         self.schedule = create_schedule(self.optimizer, settings, self.total_steps)
         self.progress = Progress()
         accelerator.register_for_checkpointing(self.schedule, self.progress)
@@ -260,7 +258,7 @@ class _Run:
         if wants_evaluation or finished:
             self._evaluate()
         if epoch_done or wants_evaluation or finished:
-            self._write_log_line()
+            self._write_log_line(evaluated=wants_evaluation or finished)
         if wants_evaluation or finished or (settings.checkpoint_every and step % settings.checkpoint_every == 0):
             self._save()
 
@@ -341,14 +339,12 @@ class _Run:
         return sum(latest) / max(len(latest), 1)
 
     def _learning_rates(self) -> dict[str, float]:
-        return {
-            f"learning_rate/{group['name'].split('/')[0]}": group["lr"] for group in self.optimizer.param_groups
-        }
+        return {f"learning_rate/{group['name'].split('/')[0]}": group["lr"] for group in self.optimizer.param_groups}
 
     def _log(self, values: dict[str, float], group: str) -> None:
         self.accelerator.log({f"{group}/{name}": value for name, value in values.items()}, step=self.progress.step)
 
-    def _write_log_line(self) -> None:
+    def _write_log_line(self, *, evaluated: bool) -> None:
         line = {
             "step": self.progress.step,
             "epoch": round(self.progress.epoch + self.progress.batch / len(self.train_loader), 3),
@@ -356,7 +352,7 @@ class _Run:
             "loss": self._mean_loss(max(len(self.losses), 1)),
             "samples_per_second": self.progress.step * self._step_size() / max(self.progress.seconds, 1e-9),
             **self._learning_rates(),
-            **self.metrics,
+            **(self.metrics if evaluated else {}),
         }
         self.losses.clear()
         if self.accelerator.is_main_process:

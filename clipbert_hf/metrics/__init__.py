@@ -1,6 +1,6 @@
 """Metrics: pure functions of arrays and lists, each with a thin ``evaluate.Metric`` around it.
 
-They need the extra ``train``. Each file loads by its path as well: ``evaluate.load("clipbert_hf/metrics/qa_accuracy.py")``.
+They need the extra ``train``. Each file also loads by its path: ``evaluate.load(".../metrics/qa_accuracy.py")``.
 """
 
 from .qa_accuracy import QAAccuracy, qa_accuracy

@@ -194,13 +194,22 @@ class TorchCodecReader(GatedReader):
     def _open_decoder(self, source: EncodedVideo) -> int:
         try:
             from torchcodec.decoders import VideoDecoder
-        except (ImportError, RuntimeError) as error:  # RuntimeError: FFmpeg's libraries are missing
-            reason = f"it is not installed, or does not find FFmpeg: {str(error).strip().splitlines()[0]}"
-            raise VideoDecodeError(self.name, self.backend, reason) from error
+        except ImportError as error:
+            raise VideoDecodeError(self.name, self.backend, "it is not installed (pip install torchcodec)") from error
         content = source.path or source.data or b""
-        self._decoder = VideoDecoder(
-            content, stream_index=self._witness.stream_index, dimension_order="NHWC", seek_mode="exact"
-        )
+        options: dict[str, Any] = {
+            "stream_index": self._witness.stream_index,
+            "dimension_order": "NHWC",
+            "seek_mode": "exact",
+        }
+        try:
+            self._decoder = VideoDecoder(content, **options)
+        except RuntimeError as error:
+            if "libtorchcodec" not in str(error):
+                raise
+            # It brings no FFmpeg, and notices only now that there is none.
+            reason = "it is not installed completely: it does not find FFmpeg's libraries"
+            raise VideoDecodeError(self.name, self.backend, reason) from error
         return len(self._decoder)
 
     def _decode_trusted(self, indices: np.ndarray) -> torch.Tensor:

@@ -154,5 +154,6 @@ def decoding(name: str, backend: str) -> Iterator[None]:
         raise
     except Exception as error:  # on damaged files decoders raise nearly anything, SyntaxError and EOFError too
         message = getattr(error, "strerror", None) or str(error)
-        reason = f"{type(error).__name__}: {message}" if message else type(error).__name__
+        first_line = next(iter(message.strip().splitlines()), "no message")
+        reason = f"{type(error).__name__}: {first_line}"
         raise VideoDecodeError(name, backend, reason) from error

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -376,9 +377,10 @@ def server(plain: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             elif self.path == "/slow":
                 self.send_response(200)
                 self.end_headers()
-                for _ in range(20):
-                    time.sleep(0.1)
-                    self.wfile.write(b"x")
+                with suppress(ConnectionError):  # the client leaves
+                    for _ in range(20):
+                        time.sleep(0.1)
+                        self.wfile.write(b"x")
             else:
                 self.send_error(404)
 
@@ -387,7 +389,7 @@ def server(plain: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
         httpd.daemon_threads = True
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{httpd.server_port}"
         httpd.shutdown()
 
