@@ -9,9 +9,9 @@ The file comes first and may be left out; what the command line says wins. A dot
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import difflib
+import sys
 import types
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
@@ -105,24 +105,23 @@ def parse_recipe(recipe_class: type[Recipe], arguments: Sequence[str] | None = N
     Raises:
         RecipeError: If a key is unknown or missing, or a value is not what its key takes.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
     fields = {entry.name: entry for entry in dataclasses.fields(recipe_class)}  # type: ignore[arg-type]
     hints = get_type_hints(recipe_class)
-    parser = argparse.ArgumentParser(allow_abbrev=False, description=recipe_class.__doc__)
-    parser.add_argument("recipe", nargs="?", help="YAML file")
-    for name, entry in fields.items():
-        metavar = getattr(hints[name], "__name__", str(hints[name])) if get_origin(hints[name]) is None else None
-        explanation = f"{entry.metadata['help']} ({_describe(hints[name])})"
-        parser.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=explanation)
-    known, rest = parser.parse_known_args(arguments)
-    overrides = vars(known)
-    path = overrides.pop("recipe")
+    if {"-h", "--help"} & set(arguments):
+        sys.stdout.write(_help(recipe_class, fields, hints))
+        raise SystemExit(0)
+    path, pairs = _split(arguments)
     values = read_yaml(path) if path else {}
     for name in values:
         _check_key(name, fields, place=f"recipe {path}")
-    for name, text in overrides.items():
-        values[name] = _from_text(text, hints[name])
-    for name, key, text in _dotted(rest, fields):
-        values[name] = {**(values.get(name) or {}), key: _scalar(text)}
+    for option, text in pairs:
+        name, dot, key = option.partition(".")
+        _check_key(name, fields, place="command line")
+        if dot:
+            values[name] = {**(values.get(name) or {}), key: _scalar(text)}
+        else:
+            values[name] = _from_text(text, hints[name])
     missing = [name for name, entry in fields.items() if name not in values and _is_required(entry)]
     if missing:
         raise RecipeError(f"missing settings: {', '.join(missing)}")
@@ -173,24 +172,30 @@ def _is_required(entry: dataclasses.Field[Any]) -> bool:
     return entry.default is MISSING and entry.default_factory is MISSING
 
 
-def _dotted(arguments: list[str], fields: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Split ``--name.key value`` and ``--name.key=value``; whatever argparse knew is gone already."""
-    found = []
-    remaining = list(arguments)
-    while remaining:
-        option, equals, value = remaining.pop(0).partition("=")
-        name, dot, key = option.removeprefix("--").partition(".")
+def _split(arguments: Sequence[str]) -> tuple[str | None, list[tuple[str, str]]]:
+    """Split a command line into the file, if it starts with one, and pairs of key and value."""
+    rest = list(arguments)
+    path = rest.pop(0) if rest and not rest[0].startswith("--") else None
+    pairs = []
+    while rest:
+        option, equals, value = rest.pop(0).partition("=")
         if not option.startswith("--"):
-            raise RecipeError(f"command line: expected --key value, got {option!r}")
-        _check_key(name, fields, place="command line")
-        if not dot:
-            raise RecipeError(f"command line: --{name} needs a value")
+            raise RecipeError(f"command line: expected [recipe.yaml] --key value …, got {option!r}")
         if not equals:
-            if not remaining:
+            if not rest or rest[0].startswith("--"):
                 raise RecipeError(f"command line: {option} needs a value")
-            value = remaining.pop(0)
-        found.append((name, key, value))
-    return found
+            value = rest.pop(0)
+        pairs.append((option.removeprefix("--"), value))
+    return path, pairs
+
+
+def _help(recipe_class: type, fields: Mapping[str, dataclasses.Field[Any]], hints: Mapping[str, Any]) -> str:
+    lines = [f"{recipe_class.__doc__}", "", "usage: [recipe.yaml] --key value …, and --mapping.key value …", ""]
+    for name, entry in fields.items():
+        default = entry.default if entry.default_factory is MISSING else entry.default_factory()
+        shown = "required" if default is MISSING else "null" if default is None else default
+        lines.append(f"  --{name} ({_describe(hints[name])}; {shown})\n        {entry.metadata.get('help', '')}")
+    return "\n".join(lines) + "\n"
 
 
 def _scalar(text: str) -> Any:

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from recipe import RecipeError, parse_recipe, read_yaml, setting, write_yaml
+from run_pretraining import PretrainingRecipe
+from run_video_qa import VideoQARecipe
+
+RECIPES = Path(__file__).parents[2] / "examples" / "recipes"
+
+
+@dataclass(kw_only=True)
+class Toy:
+    """A toy."""
+
+    output_dir: str = setting(help="where")
+    learning_rate: float = setting(5e-5, "rate")
+    steps: int = setting(1, "steps")
+    most: int | None = setting(None, "most")
+    blind: bool = setting(False, "blind")
+    mode: Literal["fast", "slow"] = setting("fast", "mode")
+    clips: list[int] = field(default_factory=lambda: [16], metadata={"help": "clips"})
+    model: dict[str, Any] = field(default_factory=dict, metadata={"help": "model"})
+
+
+def parse(*arguments: str) -> Toy:
+    first = [] if arguments and arguments[0].startswith("--") else list(arguments[:1])
+    return parse_recipe(Toy, [*first, "--output_dir", "x", *arguments[len(first) :]])
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "recipe.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "value"),
+    [
+        (["--learning_rate", "1e-4"], "learning_rate", 1e-4),
+        (["--learning_rate=3"], "learning_rate", 3.0),
+        (["--steps", "7"], "steps", 7),
+        (["--most", "7"], "most", 7),
+        (["--most", "null"], "most", None),
+        (["--blind", "true"], "blind", True),
+        (["--mode", "slow"], "mode", "slow"),
+        (["--clips", "1,4"], "clips", [1, 4]),
+        (["--clips", "[1, 4]"], "clips", [1, 4]),
+        (["--clips", "8"], "clips", [8]),
+        (["--output_dir", "2024"], "output_dir", "2024"),
+        (["--model.hidden_size", "128", "--model.eps=1e-6"], "model", {"hidden_size": 128, "eps": 1e-6}),
+        (["--model.backbone_kwargs", "{layers: [1, 2]}"], "model", {"backbone_kwargs": {"layers": [1, 2]}}),
+    ],
+)
+def test_command_line(arguments: list[str], name: str, value: Any) -> None:
+    result = getattr(parse(*arguments), name)
+    assert result == value
+    assert type(result) is type(value)
+
+
+def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "output_dir: a\nlearning_rate: 1e-3\nsteps: 5\nmodel: {hidden_size: 64, layers: 2}\n")
+    toy = parse_recipe(Toy, [path, "--steps", "9", "--model.hidden_size", "128"])
+    assert asdict(toy) == {
+        "output_dir": "a",
+        "learning_rate": 1e-3,
+        "steps": 9,
+        "most": None,
+        "blind": False,
+        "mode": "fast",
+        "clips": [16],
+        "model": {"hidden_size": 128, "layers": 2},
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--learning_rat", "1"], ["learning_rat", "did you mean 'learning_rate'", "output_dir"]),
+        (["--modle.hidden_size", "1"], ["modle", "did you mean 'model'", "steps"]),
+        (["--model.hidden_size"], ["needs a value"]),
+        (["--steps", "many"], ["steps must be int", "many"]),
+        (["--steps", "1.5"], ["steps must be int", "1.5"]),
+        (["--steps", "true"], ["steps must be int"]),
+        (["--blind", "1"], ["blind must be bool"]),
+        (["--mode", "medium"], ["mode must be fast or slow", "medium"]),
+        (["--clips", "1,x"], ["clips[1] must be int", "x"]),
+        (["--model", "3"], ["model must be mapping", "3"]),
+        (["--learning_rate", "fast"], ["learning_rate must be float"]),
+        (["--steps", "1", "two"], ["--key value", "two"]),
+        (["--steps", "--blind", "true"], ["--steps needs a value"]),
+    ],
+)
+def test_wrong_command_lines(arguments: list[str], words: list[str]) -> None:
+    with pytest.raises(RecipeError) as error:
+        parse(*arguments)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("learning_rates: 1", ["learning_rates", "did you mean", "mode"]),
+        ("- 1", ["must be a mapping", "list"]),
+        ("a: [", ["cannot read recipe"]),
+        ("!!python/object/apply:os.getcwd []", ["cannot read recipe"]),
+    ],
+)
+def test_wrong_files(text: str, words: list[str], tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as error:
+        parse(write(tmp_path, text))
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_missing_file_and_missing_setting(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="cannot read recipe .*no.yaml"):
+        parse(str(tmp_path / "no.yaml"))
+    with pytest.raises(RecipeError, match="missing settings: output_dir"):
+        parse_recipe(Toy, [])
+
+
+@given(
+    rate=st.floats(0, 10, allow_nan=False),
+    steps=st.integers(-(10**9), 10**9),
+    clips=st.lists(st.integers(1, 99), max_size=5),
+    name=st.text(st.characters(categories=["Ll", "Lu", "Nd"]), min_size=1),
+    blind=st.booleans(),
+)
+def test_what_is_written_is_read_back(
+    rate: float, steps: int, clips: list[int], name: str, blind: bool, tmp_path_factory: Any
+) -> None:
+    toy = Toy(output_dir=name, learning_rate=rate, steps=steps, clips=clips, blind=blind, model={"a": {"b": 1.5}})
+    path = tmp_path_factory.mktemp("recipe") / "recipe.yaml"
+    write_yaml(toy, path)
+    assert parse_recipe(Toy, [str(path)]) == toy
+
+
+@pytest.mark.parametrize(
+    ("recipe_class", "pattern"), [(PretrainingRecipe, "pretraining_*.yaml"), (VideoQARecipe, "video_qa_*.yaml")]
+)
+def test_the_recipes_of_the_project_are_valid(recipe_class: type, pattern: str) -> None:
+    paths = list(RECIPES.glob(pattern))
+    assert paths
+    for path in paths:
+        recipe = parse_recipe(recipe_class, [str(path)])
+        assert set(yaml.safe_load(path.read_text())) <= {entry.name for entry in fields(recipe)}
+
+
+def test_every_setting_is_explained() -> None:
+    for recipe_class in (PretrainingRecipe, VideoQARecipe):
+        assert all(entry.metadata.get("help") for entry in fields(recipe_class))
+
+
+def test_empty_file(tmp_path: Path) -> None:
+    assert read_yaml(write(tmp_path, "# nothing\n")) == {}
+
+
+def test_help_explains_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        parse("--help")
+    shown = capsys.readouterr().out
+    assert end.value.code == 0
+    assert "--mode (fast or slow; fast)" in shown
+    assert all(f"--{entry.name}" in shown for entry in fields(Toy))
