@@ -7,13 +7,10 @@ position, and that it has a random generator of its own; ``data_loading.create_l
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -31,6 +28,8 @@ from recipe import LoopSettings, RecipeError
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
+from training_log import TrainingLog
+from training_log import read_log as read_log
 
 from clipbert_hf import ClipBertError
 
@@ -183,7 +182,8 @@ class _Run:
         self.schedule = create_schedule(self.optimizer, settings, self.total_steps)
         self.progress = Progress()
         accelerator.register_for_checkpointing(self.schedule, self.progress)
-        self.losses: list[float] = []
+        step_size = self.train_loader.total_batch_size * settings.gradient_accumulation_steps
+        self.log = TrainingLog(accelerator, settings, step_size=step_size)
         self.metrics: dict[str, float] = {}
         self._resume()
 
@@ -192,11 +192,11 @@ class _Run:
     def train(self) -> Summary:
         started = time.monotonic() - self.progress.seconds
         self.model.train()
-        with self._progress_bar() as bar:
+        with self.log.open_bar(self.progress.step, self.total_steps):
             while self.progress.step < self.total_steps:
                 for _ in self._epoch_steps():
                     self.progress.seconds = time.monotonic() - started
-                    self._after_step(bar)
+                    self._after_step()
                     if self.progress.step >= self.total_steps:
                         break
         if self.total_steps:
@@ -238,7 +238,7 @@ class _Run:
                 f"the loss is {value} in step {self.progress.step + 1} (epoch {self.progress.epoch + 1}, batch "
                 f"{self.progress.batch + 1}); ids of the samples: {ids}. Lower learning_rate, or use fp32"
             )
-        self.losses.append(value)
+        self.log.add_loss(value)
         self.accelerator.backward(loss)
         if self.accelerator.sync_gradients and self.settings.max_grad_norm is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
@@ -247,19 +247,23 @@ class _Run:
             self.schedule.step()
         self.optimizer.zero_grad()
 
-    def _after_step(self, bar: tqdm) -> None:
-        settings, step = self.settings, self.progress.step
-        epoch_done = self.progress.batch == 0
-        finished = step == self.total_steps
-        if step % settings.log_every == 0:
-            self._log({"loss": self._mean_loss(settings.log_every), **self._learning_rates()}, "train")
-        self._advance(bar)
-        wants_evaluation = epoch_done if settings.evaluate_every is None else step % settings.evaluate_every == 0
-        if wants_evaluation or finished:
+    def _after_step(self) -> None:
+        settings, progress = self.settings, self.progress
+        self.log.advance(progress.step, self.optimizer)
+        epoch_done, finished = progress.batch == 0, progress.step == self.total_steps
+        due = epoch_done if settings.evaluate_every is None else progress.step % settings.evaluate_every == 0
+        evaluates = due or finished
+        if evaluates:
             self._evaluate()
-        if epoch_done or wants_evaluation or finished:
-            self._write_log_line(evaluated=wants_evaluation or finished)
-        if wants_evaluation or finished or (settings.checkpoint_every and step % settings.checkpoint_every == 0):
+        if evaluates or epoch_done:
+            self.log.write_line(
+                step=progress.step,
+                epoch=progress.epoch + progress.batch / len(self.train_loader),
+                seconds=progress.seconds,
+                optimizer=self.optimizer,
+                metrics=self.metrics if evaluates else {},
+            )
+        if evaluates or (settings.checkpoint_every and progress.step % settings.checkpoint_every == 0):
             self._save()
 
     # --- Evaluation and checkpoints ---
@@ -268,7 +272,7 @@ class _Run:
         if self.eval_loader is None:
             return
         self.metrics = evaluate(self.accelerator, self.model, self.eval_loader, self.task)
-        self._log(self.metrics, "validation")
+        self.log.draw(self.metrics, "validation", self.progress.step)
         name = self.settings.best_metric
         if name is None:
             return
@@ -290,7 +294,7 @@ class _Run:
         wanted = self.settings.resume_from_checkpoint
         path = None if wanted is None else find_checkpoint(self.settings.output_dir, wanted)
         if path is None:
-            if wanted is None and self.settings.epochs and complete_steps(self.settings.output_dir):
+            if wanted is None and self.total_steps and complete_steps(self.settings.output_dir):
                 raise CheckpointError(
                     f"{self.settings.output_dir} holds the checkpoints of an earlier run: continue it with "
                     f"resume_from_checkpoint=last, or choose another output_dir"
@@ -307,67 +311,3 @@ class _Run:
         reached = asdict(self.progress)
         load_checkpoint(self.accelerator, checkpoint_path(self.settings.output_dir, best))
         self.progress.load_state_dict(reached)
-
-    # --- What people see ---
-
-    @contextmanager
-    def _progress_bar(self) -> Iterator[tqdm]:
-        with tqdm(
-            total=self.total_steps,
-            initial=self.progress.step,
-            desc="training",
-            unit="step",
-            disable=not self.accelerator.is_local_main_process,
-        ) as bar:
-            yield bar
-
-    def _advance(self, bar: tqdm) -> None:
-        bar.update()
-        rate = (bar.n - bar.initial) / max(bar.format_dict["elapsed"], 1e-9)
-        bar.set_postfix(
-            {"loss": f"{self._mean_loss(self.settings.log_every):.3f}", "samples/s": f"{rate * self._step_size():.0f}"},
-            refresh=False,
-        )
-
-    def _step_size(self) -> int:
-        """Samples of all processes in one step."""
-        return self.train_loader.total_batch_size * self.settings.gradient_accumulation_steps
-
-    def _mean_loss(self, steps: int) -> float:
-        """Mean of this process's losses over the latest steps."""
-        latest = self.losses[-steps * self.settings.gradient_accumulation_steps :]
-        return sum(latest) / max(len(latest), 1)
-
-    def _learning_rates(self) -> dict[str, float]:
-        return {f"learning_rate/{group['name'].split('/')[0]}": group["lr"] for group in self.optimizer.param_groups}
-
-    def _log(self, values: dict[str, float], group: str) -> None:
-        self.accelerator.log({f"{group}/{name}": value for name, value in values.items()}, step=self.progress.step)
-
-    def _write_log_line(self, *, evaluated: bool) -> None:
-        line = {
-            "step": self.progress.step,
-            "epoch": round(self.progress.epoch + self.progress.batch / len(self.train_loader), 3),
-            "seconds": round(self.progress.seconds, 1),
-            "loss": self._mean_loss(max(len(self.losses), 1)),
-            "samples_per_second": self.progress.step * self._step_size() / max(self.progress.seconds, 1e-9),
-            **self._learning_rates(),
-            **(self.metrics if evaluated else {}),
-        }
-        self.losses.clear()
-        if self.accelerator.is_main_process:
-            append_log_line(Path(self.settings.output_dir) / "log.jsonl", line)
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Read the lines of a log; there may be none."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.endswith("}")]
-
-
-def append_log_line(path: Path, line: dict[str, Any]) -> None:
-    """Append to a log, after dropping what an interrupted run wrote beyond the point it resumes from."""
-    kept = [old for old in read_log(path) if old["step"] < line["step"]]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(entry) + "\n" for entry in [*kept, line]), "utf-8")

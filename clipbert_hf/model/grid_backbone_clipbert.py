@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from .errors_clipbert import InvalidInputError
 
@@ -60,6 +60,8 @@ class ClipBertGridBackbone(nn.Module):
     A 448 px frame through a ResNet-50 gives a 14x14 map and, after the pool, a 7x7 grid.
     """
 
+    _gradient_checkpointing_func: Callable[..., torch.Tensor]
+
     def __init__(self, config: ClipBertConfig) -> None:
         super().__init__()
         self.frame_color_order = config.frame_color_order
@@ -110,7 +112,8 @@ class ClipBertGridBackbone(nn.Module):
         if self.frame_color_order == "bgr":
             frames = frames.flip(1)
         if self.gradient_checkpointing and self.training:
-            grid = checkpoint(self._encode, frames, use_reentrant=False)
+            # transformers sets both attributes; trained batch norm takes a batch's statistics twice then.
+            grid = self._gradient_checkpointing_func(self._encode, frames)
         else:
             grid = self._encode(frames)
         return grid.permute(0, 2, 3, 1)  # (frames, rows, columns, hidden)

@@ -64,5 +64,5 @@ def test_rows_of_a_video_come_together() -> None:
 
 
 def test_unknown_data_set() -> None:
-    with pytest.raises(RecipeError, match="dataset must be one of .*moving_shapes.*; got 'moving_shape'"):
+    with pytest.raises(RecipeError, match=r"dataset must be one of .*moving_shapes.*; got 'moving_shape'"):
         load_splits(DataSettings(dataset="moving_shape", data_dir="x"), "qa")

@@ -83,7 +83,7 @@ def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--learning_rat", "1"], ["learning_rat", "did you mean 'learning_rate'", "output_dir"]),
-        (["--modle.hidden_size", "1"], ["modle", "did you mean 'model'", "steps"]),
+        (["--modell.hidden_size", "1"], ["modell", "did you mean 'model'", "steps"]),
         (["--model.hidden_size"], ["needs a value"]),
         (["--steps", "many"], ["steps must be int", "many"]),
         (["--steps", "1.5"], ["steps must be int", "1.5"]),
@@ -119,7 +119,7 @@ def test_wrong_files(text: str, words: list[str], tmp_path: Path) -> None:
 
 
 def test_missing_file_and_missing_setting(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="cannot read recipe .*no.yaml"):
+    with pytest.raises(RecipeError, match=r"cannot read recipe .*no\.yaml"):
         parse(str(tmp_path / "no.yaml"))
     with pytest.raises(RecipeError, match="missing settings: output_dir"):
         parse_recipe(Toy, [])

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,13 @@ from data_loading import VideoDataset, create_loader
 from recipe import DataSettings, LoopSettings, RecipeError
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from training_loop import Summary, TrainingError, evaluate, read_log, train
+from training_log import read_log
+from training_loop import Summary, TrainingError, evaluate, train
 
 SAMPLES = 22
 
 
-@pytest.fixture(autouse=True)
-def fresh_accelerate() -> Iterator[None]:
-    AcceleratorState._reset_state(True)
-    GradientState._reset_state()
-    yield
-    AcceleratorState._reset_state(True)
-    GradientState._reset_state()
-
-
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -56,7 +47,7 @@ class ToyTask:
 
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
         if self.calls == self.kill_at:
-            raise Killed
+            raise KilledError
         self.calls += 1
         self.seen.append(batch["inputs"].flatten().tolist())
         target = batch["inputs"].sum(1, keepdim=True)
@@ -130,7 +121,7 @@ def test_resume_is_exact(tmp_path: Path, kill_at: int, accumulation: int, worker
     whole = ToyTask()
     expected, summary = run(tmp_path / "whole", whole, **options)
     first = ToyTask(kill_at=kill_at)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(tmp_path / "parts", first, **options)
     second = ToyTask()
     weights, resumed = run(tmp_path / "parts", second, resume_from_checkpoint="last", **options)
@@ -172,11 +163,11 @@ def test_checkpoints_that_cannot_be_resumed(tmp_path: Path) -> None:
     run(tmp_path, ToyTask(), max_steps=3)
     with pytest.raises(CheckpointError, match="earlier run: continue it with resume_from_checkpoint=last"):
         run(tmp_path, ToyTask())
-    with pytest.raises(CheckpointError, match="must be last or a folder named step_.*step_00000003"):
+    with pytest.raises(CheckpointError, match=r"must be last or a folder named step_.*step_00000003"):
         run(tmp_path, ToyTask(), resume_from_checkpoint=str(tmp_path / "step_7"))
     with pytest.raises(CheckpointError, match="beyond the last step of this run, 2"):
         run(tmp_path, ToyTask(), max_steps=2, resume_from_checkpoint="last")
-    with pytest.raises(CheckpointError, match="cannot resume from .*step_00000003"):
+    with pytest.raises(CheckpointError, match=r"cannot resume from .*step_00000003"):
         run(tmp_path, ToyTask(), model=nn.Linear(4, 1), resume_from_checkpoint="last")
     next(checkpoint_path(tmp_path, 3).glob("random_states_*")).unlink()
     with pytest.raises(CheckpointError, match="no random state of process 0"):
@@ -216,7 +207,7 @@ def test_best_and_last_checkpoints(tmp_path: Path) -> None:
 
 def test_lowest_is_best_and_the_best_is_remembered_over_a_resumption(tmp_path: Path) -> None:
     options: dict[str, Any] = {"evaluate_every": 4, "best_metric": "score", "best_is": "lowest"}
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(tmp_path, ToyTask(scores=[0.5, 0.2], kill_at=10), **options)
     _, summary = run(tmp_path, ToyTask(scores=[0.4, 0.3]), resume_from_checkpoint="last", **options)
     assert (summary.best_step, summary.metrics["score"]) == (8, 0.2)

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from accelerate.state import AcceleratorState, GradientState
+
+from datasets_scripts.moving_shapes import load_moving_shapes
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate() -> Iterator[None]:
+    """accelerate keeps its state in the process; each test starts without one."""
+    AcceleratorState._reset_state(True)
+    GradientState._reset_state()
+    yield
+    AcceleratorState._reset_state(True)
+    GradientState._reset_state()
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 24 training, 5 validation and 6 test videos."""
+    folder = tmp_path_factory.mktemp("moving_shapes")
+    load_moving_shapes("qa", folder, train=24, validation=5, test=6, workers=1, progress=False)
+    return folder

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import run_pretraining
+import run_video_qa
+import torch
+from data_loading import group_by_video, load_splits
+from recipe import DataSettings, RecipeError, parse_recipe
+from run_video_qa import QACollator, QASamples, VideoQARecipe, VideoQATask, answer_vocabulary, check_inference_clips
+from script_runs import EXAMPLES, SHORT, TINY, assert_same_weights, finish, kill_after, launch
+from transformers import pipeline
+
+from clipbert_hf import ClipBertForVideoQuestionAnswering, ClipBertProcessor
+
+RECIPE = "video_qa_moving_shapes.yaml"
+
+
+@pytest.fixture(scope="session")
+def pretrained(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pretrained")
+    recipe = EXAMPLES / "recipes" / "pretraining_moving_shapes.yaml"
+    options = [*TINY, "--data_dir", str(small_data), "--output_dir", str(folder), "--max_steps", "2"]
+    run_pretraining.main([str(recipe), *options, "--batch_size", "4", "--tracker", "none", "--num_workers", "0"])
+    return folder
+
+
+def qa(small_data: Path, pretrained: Path, output: Path, *overrides: str) -> list[str]:
+    recipe = str(EXAMPLES / "recipes" / RECIPE)
+    common = ["--data_dir", str(small_data), "--start_from", str(pretrained), "--output_dir", str(output)]
+    return [recipe, *common, *SHORT, "--tracker", "none", "--num_workers", "0", *overrides]
+
+
+@pytest.mark.slow
+def test_train_kill_resume_and_load(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
+    options = [*SHORT, "--data_dir", small_data, "--start_from", pretrained, "--resume_from_checkpoint", "last"]
+    finish(launch("run_video_qa.py", RECIPE, *options, "--output_dir", tmp_path / "whole"))
+    process = launch("run_video_qa.py", RECIPE, *options, "--output_dir", tmp_path / "parts")
+    kill_after(process, tmp_path / "parts" / "checkpoints" / "step_00000005")
+    finish(launch("run_video_qa.py", RECIPE, *options, "--output_dir", tmp_path / "parts"))
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+    results = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "parts")]
+    assert results[0]["test"] == results[1]["test"]
+    test = results[0]["test"]
+    assert set(test["accuracy_by_inference_clips"]) == {"1", "4", "16"}
+    assert test["accuracy"] == test["accuracy_by_inference_clips"]["16"]
+    assert set(test["accuracy_by_type"]) == {"color", "shape", "existence"}
+    pipe = pipeline("video-question-answering", model=str(tmp_path / "whole"), trust_remote_code=True)
+    row = load_splits(DataSettings(data_dir=str(small_data)), "qa")["test"][0]
+    answers = pipe(row["video"], row["question"], top_k=2, return_clip_scores=True)
+    assert len(answers) == 2
+    assert len(answers[0]["clips"]) == 16
+
+
+def test_text_only_does_not_see_the_video(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
+    results = run_video_qa.main(qa(small_data, pretrained, tmp_path, "--text_only", "true"))
+    assert results["test"]["accuracy_by_inference_clips"] == {"1": results["test"]["accuracy"]}
+    recipe = parse_recipe(VideoQARecipe, qa(small_data, pretrained, tmp_path, "--text_only", "true"))
+    processor = ClipBertProcessor.from_pretrained(pretrained)
+    read = QASamples(processor, recipe, clips=4, training=True)
+    sample = read([{"video": "/there/is/no.mp4", "question": "what ?"}], np.random.default_rng(0))
+    assert sample["pixels"].shape == (1, 1, 1, 3, 64, 64)
+    assert not sample["pixels"].any()
+
+
+def test_trained_head_is_kept_and_only_evaluated_without_epochs(
+    small_data: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    first = run_video_qa.main(qa(small_data, pretrained, tmp_path / "a"))
+    options = qa(small_data, tmp_path / "a", tmp_path / "b")
+    again = run_video_qa.main([*options, "--max_steps", "0"])
+    assert again["test"] == first["test"]
+    assert_same_weights(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_head_for_other_answers_starts_anew(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
+    run_video_qa.main(qa(small_data, pretrained, tmp_path / "a"))
+    run_video_qa.main(
+        [*qa(small_data, tmp_path / "a", tmp_path / "b", "--answer_vocabulary_size", "3"), "--max_steps", "0"]
+    )
+    model = ClipBertForVideoQuestionAnswering.from_pretrained(tmp_path / "b")
+    assert model.config.num_labels == 3
+
+
+def test_clips_of_one_pass_are_those_of_separate_passes(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
+    results = run_video_qa.main(qa(small_data, pretrained, tmp_path, "--inference_clips", "1,2,4"))
+    by_clips = results["test"]["accuracy_by_inference_clips"]
+    for clips in ("1", "2", "4"):
+        options = qa(small_data, tmp_path, tmp_path / clips, "--inference_clips", clips, "--max_steps", "0")
+        assert run_video_qa.main(options)["test"]["accuracy"] == by_clips[clips]
+
+
+def test_one_pass_reads_the_same_frames(small_data: Path, pretrained: Path) -> None:
+    video = load_splits(DataSettings(data_dir=str(small_data)), "qa")["test"][0]["video"]
+    processor = ClipBertProcessor.from_pretrained(pretrained).video_processor
+    pixels = {n: processor(video, num_clips=n, sampling_strategy="dense")["pixel_values_videos"] for n in (1, 4, 16)}
+    assert torch.equal(pixels[4], pixels[16][:, ::4])
+    assert torch.equal(pixels[1], pixels[16][:, ::16])
+
+
+def test_batches(small_data: Path, pretrained: Path) -> None:
+    recipe = parse_recipe(
+        VideoQARecipe, ["--output_dir", "x", "--data_dir", str(small_data), "--questions_per_video", "2"]
+    )
+    processor = ClipBertProcessor.from_pretrained(pretrained)
+    groups = group_by_video(load_splits(recipe, "qa")["train"])
+    training = QASamples(processor, recipe, clips=3, training=True)
+    samples = [training(group, np.random.default_rng(index)) for index, group in enumerate(groups[:2])]
+    batch = QACollator(processor, ["red", "yes"])(samples)
+    assert batch["inputs"]["pixel_values_videos"].shape == (2, 3, 1, 3, 64, 64)
+    assert batch["inputs"]["texts_per_video"].tolist() == [2, 2]
+    expected = [{"red": 0, "yes": 1}.get(row["answer"], -100) for rows in batch["rows"] for row in rows]
+    assert batch["labels"].tolist() == expected
+    again = training(groups[0], np.random.default_rng(0))
+    other = training(groups[0], np.random.default_rng(7))
+    assert torch.equal(samples[0]["pixels"], again["pixels"])
+    assert samples[0]["rows"] == again["rows"]
+    assert not torch.equal(samples[0]["pixels"], other["pixels"])
+    everything = QASamples(processor, recipe, clips=3, training=False)(groups[0], np.random.default_rng(0))
+    assert everything["rows"] == groups[0]
+
+
+def test_metrics_table() -> None:
+    def record(answer: str, kind: str, one: str, two: str) -> tuple[dict[str, str], dict[int, str]]:
+        return {"id": "x", "answer": answer, "answer_type": kind}, {1: one, 2: two}
+
+    task = VideoQATask(["red", "blue", "yes"], "lse", [2, 1])
+    videos = [
+        [record("red", "color", "red", "red"), record("yes", "existence", "red", "yes")],
+        [record("blue", "color", "red", "red"), record("green", "color", "blue", "yes")],
+    ]
+    assert task.metrics(videos) == {
+        "accuracy_by_inference_clips/1": 0.25,
+        "accuracy_by_inference_clips/2": 0.5,
+        "accuracy": 0.5,
+        "upper_bound": 0.75,
+        "accuracy_by_type/color": pytest.approx(1 / 3),
+        "accuracy_by_type/existence": 1.0,
+    }
+
+
+def test_answer_vocabulary() -> None:
+    rows = [{"answer": answer} for answer in ("b", "a", "c", "c", "a", "c")]
+    assert answer_vocabulary(rows) == ["c", "a", "b"]
+    assert answer_vocabulary(rows, 2) == ["c", "a"]
+
+
+@pytest.mark.parametrize("counts", [[], [0], [3, 16], [-4, 16]])
+def test_inference_clips_that_do_not_fit(counts: list[int]) -> None:
+    with pytest.raises(RecipeError, match=r"inference_clips must be .* divide the largest; got"):
+        check_inference_clips(counts)
