@@ -119,9 +119,9 @@ def run(output: Path) -> dict[str, Any]:
     data = output / "data"
     say("Drawing the videos")
     generate(data)
-    options = ("--data_dir", str(data))
+    options = ["--data_dir", str(data)]
     pretrained = launch("run_pretraining.py", "pretraining_moving_shapes.yaml", steps["pretraining"], *options)
-    options += ("--start_from", str(steps["pretraining"]))
+    options += ["--start_from", str(steps["pretraining"])]
     clips = ",".join(map(str, INFERENCE_CLIPS))
     recipe = "video_qa_moving_shapes.yaml"
     trained = launch("run_video_qa.py", recipe, steps["qa"], *options, "--inference_clips", clips)

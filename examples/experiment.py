@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,16 @@ from torch import nn
 from training_loop import Summary
 from transformers.utils.logging import disable_progress_bar
 
-from clipbert_hf import ClipBertProcessor
+from clipbert_hf import ClipBertError, ClipBertProcessor
+
+
+def run_script(main: Callable[[], object]) -> None:
+    """Run a script; an error that tells the user all there is to know ends it without a traceback."""
+    try:
+        main()
+    except ClipBertError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(1) from error
 
 
 def open_run(recipe: LoopSettings) -> Accelerator:

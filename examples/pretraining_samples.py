@@ -1,8 +1,8 @@
 """Frames with captions, masked and mismatched: the samples of pre-training (paper, section 3.2).
 
-Each frame comes with two texts: a caption of which words are masked (masked language modelling), and a text that
-does or does not describe the frame (image-text matching). One text cannot serve for both: where the words that tell a
-mismatch are masked, there is nothing to see.
+Each frame comes with captions of which words are masked (masked language modelling), and with texts that do or do not
+describe the frame (image-text matching). One text cannot serve for both: where the words that tell a mismatch are
+masked, there is nothing to see. Several texts a frame cost little, since the frame passes the CNN once for all.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ class PretrainingSamples:
         masker: Masks captions.
         captions: Captions of the split, for mismatches where a row has no hard negatives.
         frames: Frames of a video in a sample. Each frame shows a moment that its own texts speak about.
+        masked_texts: Texts of a frame for masked language modelling.
+        matched_texts: Texts of a frame for image-text matching.
         hard_negatives: How many of the mismatches are hard, where the row has some.
     """
 
@@ -99,13 +101,16 @@ class PretrainingSamples:
         captions: Sequence[str],
         *,
         frames: int,
+        masked_texts: int,
+        matched_texts: int,
         hard_negatives: float,
     ) -> None:
         self.processor, self.masker, self.captions = processor, masker, captions
         self.frames, self.hard_negatives = frames, hard_negatives
+        self.masked_texts, self.matched_texts = masked_texts, matched_texts
 
     def __call__(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
-        """One sample: ``pixels`` (F, 1, 1, 3, L, L) and two texts a frame, tokens and labels."""
+        """One sample: ``pixels`` (F, 1, 1, 3, L, L), and the tokens and labels of F groups of texts."""
         moments = [list(group) for _, group in groupby(rows, key=_moment)]
         # Each moment once before one comes twice.
         order = [int(m) for _ in range(0, self.frames, len(moments)) for m in generator.permutation(len(moments))]
@@ -114,12 +119,17 @@ class PretrainingSamples:
         mlm_labels: list[list[int]] = []
         itm_labels: list[int] = []
         for group in chosen:
-            row = group[int(generator.integers(len(group)))]
-            masked, labels = self.masker.mask(row["caption"], row.get("key_words") or (), generator)
-            text, match = self._matching_text(group, generator)
-            tokens += [masked, self.masker.encode(text)]
-            mlm_labels += [labels, []]
-            itm_labels += [IGNORED, match]
+            for _ in range(self.masked_texts):
+                row = group[int(generator.integers(len(group)))]
+                masked, labels = self.masker.mask(row["caption"], row.get("key_words") or (), generator)
+                tokens.append(masked)
+                mlm_labels.append(labels)
+                itm_labels.append(IGNORED)
+            for _ in range(self.matched_texts):
+                text, match = self._matching_text(group, generator)
+                tokens.append(self.masker.encode(text))
+                mlm_labels.append([])
+                itm_labels.append(match)
         pixels = self._read(rows[0]["video"], [_moment(group[0]) for group in chosen], generator)
         return {"pixels": pixels, "tokens": tokens, "mlm_labels": mlm_labels, "itm_labels": itm_labels}
 
@@ -173,7 +183,7 @@ class PretrainingCollator:
                 "pixel_values_videos": pixels,
                 "input_ids": input_ids,
                 "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
-                "texts_per_video": torch.full((len(pixels),), 2),
+                "texts_per_video": torch.full((len(pixels),), len(tokens) // len(pixels)),
                 "mlm_labels": torch.tensor([text + [IGNORED] * (longest - len(text)) for text in labels]),
                 "itm_labels": torch.tensor([label for sample in samples for label in sample["itm_labels"]]),
             },

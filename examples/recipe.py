@@ -29,6 +29,23 @@ class RecipeError(ClipBertError, ValueError):
     """A recipe has an unknown key, or a value that is not what the key takes."""
 
 
+_AT_LEAST = {
+    "epochs": 0,
+    "max_steps": 0,
+    "batch_size": 1,
+    "eval_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "learning_rate": 0,
+    "cnn_learning_rate": 0,
+    "weight_decay": 0,
+    "evaluate_every": 1,
+    "checkpoint_every": 1,
+    "keep_checkpoints": 1,
+    "log_every": 1,
+    "threads": 1,
+}
+
+
 def setting(default: Any = MISSING, help: str = "") -> Any:
     """A field of a recipe with its explanation; without a default it must be given."""
     return field(default=default, metadata={"help": help})
@@ -62,6 +79,16 @@ class LoopSettings:
     log_every: int = setting(10, "steps between points of the curves")
     tracker: Literal["tensorboard", "none"] = setting("tensorboard", "where curves go")
     threads: int | None = setting(None, "CPU threads of the model; null: what PyTorch takes")
+
+    def __post_init__(self) -> None:
+        for name, lowest in _AT_LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                raise RecipeError(f"{name} must be at least {lowest}; got {value}")
+        if not 0 <= self.warmup_ratio <= 1:
+            raise RecipeError(f"warmup_ratio must be from 0 to 1; got {self.warmup_ratio}")
+        if len(self.adam_betas) != 2:
+            raise RecipeError(f"adam_betas must be two numbers; got {self.adam_betas}")
 
 
 @dataclass(kw_only=True)
@@ -200,10 +227,7 @@ def _help(recipe_class: type, fields: Mapping[str, dataclasses.Field[Any]], hint
 
 def _scalar(text: str) -> Any:
     """Read a value as YAML does, and also 1e-4 as a number."""
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"command line: cannot read the value {text!r}: {error}") from error
+    value = _yaml(text)
     if isinstance(value, str):
         try:
             return float(value)
@@ -216,9 +240,15 @@ def _from_text(text: str, hint: Any) -> Any:
     options = _options(hint)
     if str in options:  # "2024" is a fine name of a folder
         return None if text == "null" and type(None) in options else text
-    if any(get_origin(option) is list for option in options) and not text.lstrip().startswith("["):
-        return yaml.safe_load(f"[{text}]")
-    return yaml.safe_load(text)
+    is_list = any(get_origin(option) is list for option in options)
+    return _yaml(f"[{text}]" if is_list and not text.lstrip().startswith("[") else text)
+
+
+def _yaml(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"command line: cannot read the value {text!r}: {error}") from error
 
 
 def _options(hint: Any) -> tuple[Any, ...]:

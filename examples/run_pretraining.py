@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from data_loading import VideoDataset, create_loader, group_by_video, load_splits
-from experiment import close_run, open_run
+from experiment import close_run, open_run, run_script
 from pretraining_samples import IGNORED, PretrainingCollator, PretrainingSamples, TextMasker
 from recipe import DataSettings, LoopSettings, StartSettings, parse_recipe, setting
 from start_points import create_model, create_processor, is_cnn_parameter
@@ -29,6 +29,8 @@ class PretrainingRecipe(LoopSettings, DataSettings, StartSettings):
     """Pre-training on frames and captions."""
 
     frames_per_video: int = setting(1, "frames of a video in a sample; batch_size counts videos")
+    masked_texts: int = setting(1, "texts of a frame for masked language modelling")
+    matched_texts: int = setting(1, "texts of a frame for image-text matching")
     mask_probability: float = setting(0.15, "how often a word is masked")
     key_word_mask_probability: float = setting(0.5, "how often a key word is masked, where the data set names some")
     hard_negatives: float = setting(1.0, "share of hard negatives among mismatches, where the data set has some")
@@ -87,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             masker,
             [row["caption"] for row in splits[split]],
             frames=recipe.frames_per_video,
+            masked_texts=recipe.masked_texts,
+            matched_texts=recipe.matched_texts,
             hard_negatives=recipe.hard_negatives,
         )
         dataset = VideoDataset(group_by_video(splits[split]), read, seed=recipe.seed)
@@ -110,4 +114,4 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

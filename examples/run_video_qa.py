@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from data_loading import Row, VideoDataset, create_loader, group_by_video, load_splits
-from experiment import close_run, open_run
+from experiment import close_run, open_run, run_script
 from recipe import DataSettings, LoopSettings, RecipeError, StartSettings, parse_recipe, setting
 from start_points import create_model, create_processor, is_cnn_parameter
 from torch import nn
@@ -214,4 +214,4 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

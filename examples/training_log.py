@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,7 @@ class TrainingLog:
 
     def open_bar(self, step: int, total_steps: int) -> tqdm:
         """The progress bar of the run, a context manager."""
-        self.bar = tqdm(
-            total=total_steps,
-            initial=step,
-            desc="training",
-            unit="step",
-            disable=not self.accelerator.is_local_main_process,
-        )
+        self.bar = progress_bar(self.accelerator, total=total_steps, initial=step, desc="training", unit="step")
         return self.bar
 
     def add_loss(self, value: float) -> None:
@@ -83,6 +78,13 @@ class TrainingLog:
         self.losses.clear()
         if self.accelerator.is_main_process:
             append_line(self.path, line)
+
+
+def progress_bar(accelerator: Accelerator, *arguments: Any, **options: Any) -> tqdm:
+    """A progress bar of one process; where it is written to a file, a line now and then."""
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    hidden = not accelerator.is_local_main_process
+    return tqdm(*arguments, mininterval=interval, maxinterval=max(interval, 10.0), disable=hidden, **options)
 
 
 def learning_rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:

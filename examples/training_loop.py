@@ -27,8 +27,7 @@ from optimization import create_optimizer, create_schedule
 from recipe import LoopSettings, RecipeError
 from torch import nn
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
-from training_log import TrainingLog
+from training_log import TrainingLog, progress_bar
 from training_log import read_log as read_log
 
 from clipbert_hf import ClipBertError
@@ -119,7 +118,7 @@ def evaluate(
     model.eval()
     records: list[Any] = []
     with torch.inference_mode():
-        for batch in tqdm(loader, desc=name, leave=False, disable=not accelerator.is_local_main_process):
+        for batch in progress_bar(accelerator, loader, desc=name, leave=False):
             records += accelerator.gather_for_metrics(task.predict(model, batch), use_gather_object=True)
     model.train(was_training)
     return task.metrics(records)

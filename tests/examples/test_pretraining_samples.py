@@ -79,7 +79,9 @@ def test_samples_of_moving_shapes(small_data: Path) -> None:
     rows = load_splits(DataSettings(data_dir=str(small_data)), "pretraining")["train"]
     processor = make_processor(rows)
     masker = TextMasker(processor, probability=0.0, key_word_probability=0.5)
-    read = PretrainingSamples(processor, masker, ["other"], frames=3, hard_negatives=1.0)
+    read = PretrainingSamples(
+        processor, masker, ["other"], frames=3, masked_texts=2, matched_texts=1, hard_negatives=1.0
+    )
     group = group_by_video(rows)[0]
     true = {row["caption"] for row in group}
     false = {text for row in group for text in row["hard_negatives"]}
@@ -87,8 +89,9 @@ def test_samples_of_moving_shapes(small_data: Path) -> None:
     for seed in range(40):
         sample = read(group, np.random.default_rng(seed))
         assert sample["pixels"].shape == (3, 1, 1, 3, 64, 64)
-        assert sample["itm_labels"][0::2] == [IGNORED] * 3
-        for text, match in zip(sample["tokens"][1::2], sample["itm_labels"][1::2], strict=True):
+        assert sample["itm_labels"][0::3] == sample["itm_labels"][1::3] == [IGNORED] * 3
+        assert [bool(labels) for labels in sample["mlm_labels"]] == [True, True, False] * 3
+        for text, match in zip(sample["tokens"][2::3], sample["itm_labels"][2::3], strict=True):
             words = processor.tokenizer.decode(text, skip_special_tokens=True)
             assert words in (true if match else false)
             matches += match
@@ -97,16 +100,16 @@ def test_samples_of_moving_shapes(small_data: Path) -> None:
     inputs = batch["inputs"]
     assert inputs["pixel_values_videos"].shape == (6, 1, 1, 3, 64, 64)
     assert inputs["input_ids"].shape == inputs["attention_mask"].shape == inputs["mlm_labels"].shape
-    assert inputs["texts_per_video"].tolist() == [2] * 6
+    assert inputs["texts_per_video"].tolist() == [3] * 6
     assert inputs["attention_mask"].sum(1).tolist() == [len(text) for text in sample["tokens"]] * 2
-    assert batch["texts"] == [6, 6]
+    assert batch["texts"] == [9, 9]
 
 
 def test_a_frame_shows_its_moment(small_data: Path) -> None:
     rows = load_splits(DataSettings(data_dir=str(small_data)), "pretraining")["train"]
     processor = make_processor(rows)
     masker = TextMasker(processor, probability=0.0, key_word_probability=0.5)
-    read = PretrainingSamples(processor, masker, [], frames=1, hard_negatives=1.0)
+    read = PretrainingSamples(processor, masker, [], frames=1, masked_texts=1, matched_texts=1, hard_negatives=1.0)
     moment = group_by_video(rows)[0][0]
     seen = set()
     frames = read_video_frames(moment["video"], range(32)).float()
@@ -121,7 +124,10 @@ def test_a_frame_shows_its_moment(small_data: Path) -> None:
 def test_mismatches_without_hard_negatives(small_data: Path) -> None:
     video = load_splits(DataSettings(data_dir=str(small_data)), "qa")["train"][0]["video"]
     masker = TextMasker(PROCESSOR, probability=0.15, key_word_probability=0.5)
-    read = PretrainingSamples(PROCESSOR, masker, ["a red ring", "two stars"], frames=1, hard_negatives=1.0)
+    captions = ["a red ring", "two stars"]
+    read = PretrainingSamples(
+        PROCESSOR, masker, captions, frames=1, masked_texts=1, matched_texts=1, hard_negatives=1.0
+    )
     texts = set()
     for seed in range(30):
         sample = read([{"id": "1", "video": video, "caption": "a red ring"}], np.random.default_rng(seed))

@@ -118,6 +118,21 @@ def test_wrong_files(text: str, words: list[str], tmp_path: Path) -> None:
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--batch_size", "0"], "batch_size must be at least 1; got 0"),
+        (["--epochs", "-1"], "epochs must be at least 0; got -1"),
+        (["--warmup_ratio", "6"], r"warmup_ratio must be from 0 to 1; got 6\.0"),
+        (["--adam_betas", "0.9"], r"adam_betas must be two numbers; got \[0\.9\]"),
+        (["--inference_clips", "[1,"], r"cannot read the value '\[1,'"),
+    ],
+)
+def test_values_out_of_range(arguments: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        parse_recipe(VideoQARecipe, ["--output_dir", "x", "--data_dir", "y", *arguments])
+
+
 def test_missing_file_and_missing_setting(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"cannot read recipe .*no\.yaml"):
         parse(str(tmp_path / "no.yaml"))
