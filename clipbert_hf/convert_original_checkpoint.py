@@ -210,14 +210,23 @@ def convert(
         config.label2id, config.id2label = _read_answers(Path(answers), config.num_labels)
     model = TASKS[task](config).eval()
     report = load_published_state(model, state)
-    processor = ClipBertProcessor.from_pretrained_parts(text=vocab, size={"longest_edge": size})
-    if len(processor.tokenizer) != config.vocab_size:
-        raise InvalidInputError(
-            f"vocab {vocab} has {len(processor.tokenizer)} tokens; the checkpoint needs {config.vocab_size}"
-        )
     model.save_pretrained(output)
-    processor.save_pretrained(output)
+    _save_processor(Path(output), vocab, size=size, vocab_size=config.vocab_size)
     return report
+
+
+def _save_processor(output: Path, vocab: str | Path, *, size: int, vocab_size: int) -> None:
+    try:
+        processor = ClipBertProcessor.from_pretrained_parts(text=vocab, size={"longest_edge": size})
+        if len(processor.tokenizer) != vocab_size:
+            raise InvalidInputError(f"it has {len(processor.tokenizer)} tokens; the checkpoint needs {vocab_size}")
+    except InvalidInputError as error:
+        # The weights are worth keeping: without a network the default tokenizer cannot be had, and can be added later.
+        raise InvalidInputError(
+            f"the model is written to {output}, its processor is not: --vocab must be the vocab.txt, folder or Hub id "
+            f"of its tokenizer, and {vocab} is not: {error}"
+        ) from error
+    processor.save_pretrained(output)
 
 
 def _read_answers(path: Path, num_labels: int) -> tuple[dict[str, int], dict[int, str]]:

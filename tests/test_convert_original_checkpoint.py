@@ -15,7 +15,13 @@ from clipbert_hf import (
     ClipBertProcessor,
     InvalidInputError,
 )
-from clipbert_hf.convert_original_checkpoint import convert, infer_config, load_published_state, rename_published
+from clipbert_hf.convert_original_checkpoint import (
+    convert,
+    infer_config,
+    load_published_state,
+    main,
+    rename_published,
+)
 
 CASE = CASES["cases"][0]
 LEFTOVERS = {
@@ -161,5 +167,18 @@ def test_errors_name_the_file(tmp_path, state, vocab):
     with pytest.raises(InvalidInputError, match=r"answers\.json must map 11 answers"):
         convert(tmp_path / "good.pt", "qa", tmp_path / "out", answers=tmp_path / "answers.json", vocab=vocab)
     (tmp_path / "short.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]")
-    with pytest.raises(InvalidInputError, match=r"has 5 tokens; the checkpoint needs 30522"):
+    with pytest.raises(InvalidInputError, match=r"processor is not: --vocab.*has 5 tokens; the checkpoint needs 30522"):
         convert(tmp_path / "good.pt", "qa", tmp_path / "out", vocab=tmp_path / "short.txt", num_attention_heads=4)
+
+
+def test_weights_are_kept_where_no_tokenizer_can_be_had(tmp_path, state, capsys):
+    torch.save(state, tmp_path / "good.pt")
+    arguments = ["--checkpoint", tmp_path / "good.pt", "--task", "qa", "--output", tmp_path / "out"]
+    arguments += ["--num_attention_heads", "4", "--vocab", tmp_path / "nowhere"]
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert f"the model is written to {tmp_path / 'out'}, its processor is not" in message
+    model = ClipBertForVideoQuestionAnswering.from_pretrained(tmp_path / "out")
+    assert torch.equal(model.classifier[2].bias, state["transformer.classifier.2.bias"])

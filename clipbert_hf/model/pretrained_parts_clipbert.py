@@ -50,7 +50,12 @@ def load_pretrained_parts(
         # Weights from timm have the stride in the 3x3 and were trained on RGB.
         options = {"backbone_stride_in_1x1": False, "frame_color_order": "rgb"} | options
     if text is not None:
-        bert_config = AutoConfig.from_pretrained(text, local_files_only=local_files_only)
+        try:
+            bert_config = AutoConfig.from_pretrained(text, local_files_only=local_files_only)
+        except (OSError, ValueError) as error:
+            raise InvalidInputError(
+                f"text must be a folder or Hub id with a BERT; cannot load {text}: {error}"
+            ) from error
         if bert_config.model_type != "bert":
             raise InvalidInputError(f"text must be a BERT (model_type 'bert'); {text} is {bert_config.model_type!r}")
         options = {name: getattr(bert_config, name) for name in _BERT_FIELDS} | options

@@ -81,7 +81,12 @@ class ClipBertProcessor(ProcessorMixin):
         if Path(text).is_file():
             tokenizer = BertTokenizer(vocab=str(text), do_lower_case=True)
         else:
-            tokenizer = AutoTokenizer.from_pretrained(text, local_files_only=local_files_only)
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(text, local_files_only=local_files_only)
+            except (OSError, ValueError) as error:
+                raise InvalidInputError(
+                    f"text must be a vocab.txt, or a folder or Hub id with a tokenizer; cannot load {text}: {error}"
+                ) from error
         return cls(ClipBertVideoProcessor(**video_options), tokenizer, max_text_length=max_text_length)
 
     def __call__(
