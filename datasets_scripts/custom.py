@@ -1,0 +1,182 @@
+"""Your own data: tables, jsonl or Parquet files plus a folder of videos or images, for each task.
+
+Configurations are the schemas of :mod:`datasets_scripts.schemas`: ``retrieval``, ``qa``, ``count``,
+``multiple_choice``, ``image_captions``, ``image_qa``. Files are ``train.csv``, ``validation.csv`` (or ``val``, ``dev``)
+and ``test.csv`` in the annotation folder, likewise ``.tsv``, ``.jsonl`` and ``.parquet`` (also in shards such as
+``train-00000-of-00002.parquet``), or those that ``files`` names. ``columns`` says what a column is called in them::
+
+    load("custom", "qa", annotation_dir="my/annotations", video_dir="my/videos",
+         columns={"video": "clip", "question": "text", "answer": "label"})
+
+- ``id`` may be missing: rows are then ``<video>_<n>``. ``answer_type`` may be missing: it is then ``""``.
+- ``options`` is a list, or in a table several columns, ``columns={"options": ["a", "b", "c"]}``, or a JSON list.
+- ``answers`` of ``image_qa`` is a list of ``{"answer", "score"}`` or an object ``{answer: score}``, in a table as
+  JSON; or it may be missing and ``answer`` be there, with score 1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from datasets_scripts.annotation_builder import AnnotationBuilder, AnnotationConfig
+from datasets_scripts.annotation_files import jsonl_records, parquet_records, table_records
+from datasets_scripts.annotation_folder import AnnotationFolder
+from datasets_scripts.annotation_plan import Item, Numbering, Plan
+from datasets_scripts.annotation_records import Record, is_number, shown
+from datasets_scripts.errors import DatasetError
+from datasets_scripts.json_stream import decode_json
+from datasets_scripts.media import media_stem
+from datasets_scripts.schemas import SchemaName, features, media_column, sort_answers
+
+Columns = Mapping[str, str | Sequence[str]]
+_SPLITS = {"train": "train", "validation": "validation", "val": "validation", "dev": "validation", "test": "test"}
+_FILE = re.compile(r"(train|validation|val|dev|test)(-\d+-of-\d+)?\.(csv|tsv|jsonl|parquet)", re.IGNORECASE)
+
+
+@dataclass
+class CustomConfig(AnnotationConfig):
+    """Options of custom data.
+
+    Args:
+        columns: For a column of the schema the name that it has in the files.
+        files: For each split its file or files, relative to the annotation folder, instead of the usual names.
+    """
+
+    columns: Columns = field(default_factory=dict)
+    files: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+
+
+class Custom(AnnotationBuilder):
+    """See the module; arguments as in :class:`AnnotationBuilder`."""
+
+    NAME = "custom"
+    CONFIGS = ("retrieval", "qa", "count", "multiple_choice", "image_captions", "image_qa")
+    BUILDER_CONFIG_CLASS = CustomConfig
+    BUILDER_CONFIGS = [CustomConfig(name=name) for name in CONFIGS]  # noqa: RUF012 (datasets' own form)
+
+    @classmethod
+    def make_plan(cls, config: CustomConfig, folder: AnnotationFolder) -> Plan:
+        """See the base."""
+        schema: SchemaName = config.name
+        known = {*features(schema), *({"answer"} if schema == "image_qa" else ())}
+        unknown = sorted(set(config.columns) - known)
+        if unknown:
+            raise DatasetError(
+                f"columns has {unknown[0]!r}, but the columns of {schema} are {', '.join(sorted(known))}"
+            )
+        files = _given_files(config, folder) if config.files else _usual_files(folder)
+        readers = {split: partial(read_files, paths, schema, dict(config.columns)) for split, paths in files.items()}
+        return Plan(schema, "custom", readers, [path for paths in files.values() for path in paths])
+
+
+def _given_files(config: CustomConfig, folder: AnnotationFolder) -> dict[str, list[Path]]:
+    return {
+        split: [folder.folder / path for path in ([given] if isinstance(given, str) else given)]
+        for split, given in config.files.items()
+    }
+
+
+def _usual_files(folder: AnnotationFolder) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in folder.files:
+        match = _FILE.fullmatch(path.name) if path.parent == folder.folder else None
+        if match:
+            found.setdefault(_SPLITS[match[1].lower()], []).append(path)
+    for split, paths in found.items():
+        shards = all("-of-" in path.name for path in paths) and len({path.name.split("-")[0] for path in paths}) == 1
+        if len(paths) > 1 and not shards:
+            raise DatasetError(
+                f"{paths[0]} and {paths[1]} both are split {split}; choose with files={{{split!r}: ...}}"
+            )
+    if not found:
+        raise folder.missing(["train.csv", "train.jsonl", "train.parquet"], "custom")
+    return {split: found[split] for split in ("train", "validation", "test") if split in found}
+
+
+def _open(path: Path) -> Iterator[Record]:
+    readers: dict[str, Callable[[Path], Iterator[Record]]] = {
+        ".csv": table_records,
+        ".tsv": partial(table_records, delimiter="\t"),
+        ".jsonl": jsonl_records,
+        ".parquet": parquet_records,
+    }
+    if path.suffix.lower() not in readers:
+        raise DatasetError(f"{path} must be one of {', '.join(readers)}")
+    return readers[path.suffix.lower()](path)
+
+
+def read_files(paths: list[Path], schema: SchemaName, columns: Columns) -> Iterator[Item]:
+    """The rows of the files of a split."""
+    number, media = Numbering(), media_column(schema)
+    single = {name: source for name, source in columns.items() if isinstance(source, str)}
+    for path in paths:
+        for record in _open(path):
+            name = record.name(single.get(media, media))
+            row: dict[str, Any] = {}
+            for column in features(schema):
+                source = columns.get(column, column)
+                absent = isinstance(source, str) and source not in record
+                if column == "id" and absent:
+                    row["id"] = number(media_stem(name))
+                elif column == "answer_type" and absent:
+                    row[column] = ""
+                elif column == "answer" and schema == "multiple_choice":
+                    row[column] = record.integer(str(source), low=0, high=len(row["options"]) - 1)
+                elif column == "answer" and schema == "count":
+                    row[column] = record.integer(str(source))
+                elif column != media:
+                    row[column] = _value(record, column, source, single)
+            yield Item(record, name, row)
+
+
+def _value(record: Record, column: str, source: str | Sequence[str], names: Mapping[str, str]) -> Any:
+    if column == "options":
+        return _options(record, source)
+    if not isinstance(source, str):
+        raise DatasetError(f"columns[{column!r}] must be one name, not {source!r}")
+    if column == "answers":
+        return _answers(record, source, names.get("answer", "answer"))
+    if column in ("id", "answer"):
+        return record.name(source)
+    return record.text(source, blank=column in ("answer_type", "question"))
+
+
+def _decoded(record: Record, source: str) -> Any:
+    """A value that tables have as JSON."""
+    value = record.value(source)
+    if isinstance(value, str):
+        try:
+            return decode_json(value, record.path)
+        except DatasetError:
+            raise record.error(f"{source!r} must be JSON, not {shown(value)}") from None
+    return value
+
+
+def _options(record: Record, source: str | Sequence[str]) -> list[str]:
+    if not isinstance(source, str):
+        options = [record.text(name) for name in source]
+    else:
+        options = Record({source: _decoded(record, source)}, record.path, record.where).texts(source)
+    if not options:
+        raise record.error("'options' is empty")
+    return options
+
+
+def _answers(record: Record, source: str, single: str) -> list[dict[str, Any]]:
+    if source not in record:
+        return sort_answers({record.text(single): 1.0})
+    value = _decoded(record, source)
+    if isinstance(value, list):
+        whole = Record({source: value}, record.path, record.where)
+        value = {pair.text("answer"): pair.value("score") for pair in whole.records(source)}
+    if not isinstance(value, dict):
+        raise record.error(f"{source!r} must be a list or an object, not {shown(value)}")
+    for answer, score in value.items():
+        if not is_number(score) or not 0 < score <= 1:
+            raise record.error(f"the score of {answer!r} must be above 0 and up to 1, not {shown(score)}")
+    return sort_answers({record.clean(answer, source): score for answer, score in value.items()})

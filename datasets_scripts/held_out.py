@@ -1,0 +1,42 @@
+"""A validation split held out of a training split by video, for data sets that publish none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import partial
+
+from datasets_scripts.annotation_plan import Item, Reader
+from datasets_scripts.errors import DatasetError
+from datasets_scripts.media import media_stem
+
+
+def is_held_out(name: str, fraction: float, seed: int) -> bool:
+    """Whether a video belongs to the validation split; the same on every machine and for every order of rows."""
+    digest = hashlib.sha256(f"{seed}/{media_stem(name)}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < fraction * 2**64
+
+
+def hold_out(readers: dict[str, Reader], fraction: float, seed: int) -> dict[str, Reader]:
+    """Splits with a part of ``train`` made ``validation``; unchanged if there is one or nothing is to be held out.
+
+    Raises:
+        DatasetError: The fraction is out of range.
+    """
+    if not 0 <= fraction < 1:
+        raise DatasetError(f"validation_fraction must be from 0 to below 1, not {fraction}")
+    if "train" not in readers or "validation" in readers or not fraction:
+        return readers
+    parts = {
+        split: partial(select, readers["train"], fraction, seed, held_out=split == "validation")
+        for split in ("train", "validation")
+    }
+    return {**parts, **{split: read for split, read in readers.items() if split != "train"}}
+
+
+def select(read: Reader, fraction: float, seed: int, *, held_out: bool) -> Iterator[Item]:
+    """The items of the videos that are held out, or of the others."""
+    for item in read():
+        name = item.media if isinstance(item.media, str) else item.media[0]
+        if is_held_out(name, fraction, seed) == held_out:
+            yield item

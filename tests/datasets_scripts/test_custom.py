@@ -1,0 +1,150 @@
+"""The user's own tables, jsonl and Parquet files, for each task."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from miniature_files import load_rows, write_jsonl, write_media, write_table
+from pyarrow import parquet
+
+from datasets_scripts.errors import DatasetError
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_media(tmp_path_factory.mktemp("videos"), "a.mp4", "day/b.gif", "c.jpg")
+
+
+def load(config: str, folder: Path, videos: Path, **options: Any) -> dict[str, list[dict[str, Any]]]:
+    return load_rows("custom", config, annotation_dir=folder, video_dir=videos, **options)
+
+
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "retrieval": [
+        {"id": "x", "video": "a.mp4", "caption": 'he says "no", then\u2026'},
+        {"id": "y", "video": "day/b", "caption": "a, b"},
+    ],
+    "qa": [{"id": "7", "video": "a", "question": "what ?", "answer": "a dog", "answer_type": "what"}],
+    "count": [{"id": "7", "video": "a", "question": "how often ?", "answer": 3, "answer_type": "count"}],
+    "multiple_choice": [{"id": "7", "video": "b", "question": "which ?", "options": ["x, y", "z"], "answer": 1}],
+    "image_captions": [{"id": "7", "image": "c.jpg", "caption": "red"}],
+    "image_qa": [
+        {
+            "id": "7",
+            "image": "c",
+            "question": "what ?",
+            "answers": [{"answer": "red", "score": 1.0}, {"answer": "blue", "score": 0.3}],
+        }
+    ],
+}
+PATHS = {"a.mp4": "a.mp4", "a": "a.mp4", "day/b": "day/b.gif", "b": "day/b.gif", "c.jpg": "c.jpg", "c": "c.jpg"}
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".jsonl":
+        write_jsonl(path, rows)
+    elif path.suffix == ".parquet":
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        mark = "," if path.suffix == ".csv" else "\t"
+        cells = [
+            [json.dumps(value) if isinstance(value, list) else str(value) for value in row.values()] for row in rows
+        ]
+        quoted = [['"' + cell.replace('"', '""') + '"' for cell in row] for row in cells]
+        write_table(path, [list(rows[0]), *quoted], delimiter=mark)
+
+
+@pytest.mark.parametrize("extension", ["csv", "tsv", "jsonl", "parquet"])
+@pytest.mark.parametrize("config", list(ROWS))
+def test_every_task_from_every_format(config: str, extension: str, videos: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / f"train.{extension}", ROWS[config])
+    write_rows(tmp_path / f"val.{extension}", ROWS[config][:1])
+    column = "image" if config.startswith("image") else "video"
+    expected = [row | {column: str(videos / PATHS[row[column]])} for row in ROWS[config]]
+    assert load(config, tmp_path, videos) == {"train": expected, "validation": expected[:1]}
+
+
+def test_columns_by_name(videos: Path, tmp_path: Path) -> None:
+    table = [("clip", "text", "o1", "o2", "gold"), ("a", "which ?", "left", "right", 1), ("a", "who ?", "he", "she", 0)]
+    write_table(tmp_path / "my.csv", table, delimiter=",")
+    columns = {"video": "clip", "question": "text", "options": ["o1", "o2"], "answer": "gold"}
+    rows = load("multiple_choice", tmp_path, videos, columns=columns, files={"test": "my.csv"})
+    video = str(videos / "a.mp4")
+    assert rows == {
+        "test": [
+            {"id": "a_0", "video": video, "question": "which ?", "options": ["left", "right"], "answer": 1},
+            {"id": "a_1", "video": video, "question": "who ?", "options": ["he", "she"], "answer": 0},
+        ]
+    }
+    columns = {"video": "clip", "question": "text", "answer": "gold"}
+    rows = load("qa", tmp_path, videos, columns=columns, files={"test": ["my.csv"]})
+    assert rows["test"][0] == {"id": "a_0", "video": video, "question": "which ?", "answer": "1", "answer_type": ""}
+
+
+def test_single_answers_of_images_and_objects_of_scores(videos: Path, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.jsonl", [{"image": "c", "question": "q", "answer": "red"}])
+    write_jsonl(tmp_path / "test.jsonl", [{"image": "c", "question": "q", "answers": {"blue": 0.5, "red": 1}}])
+    rows = load("image_qa", tmp_path, videos)
+    assert rows["train"][0]["answers"] == [{"answer": "red", "score": 1.0}]
+    assert rows["test"][0]["answers"] == [{"answer": "red", "score": 1.0}, {"answer": "blue", "score": 0.5}]
+
+
+def test_shards_are_read_in_order(videos: Path, tmp_path: Path) -> None:
+    for number in range(2):
+        rows = [{"id": f"{number}", "video": "a", "caption": f"caption {number}"}]
+        write_rows(tmp_path / f"train-0000{number}-of-00002.parquet", rows)
+    assert [row["id"] for row in load("retrieval", tmp_path, videos)["train"]] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("config", "row", "message"),
+    [
+        ("retrieval", {"video": "a"}, "'caption' is missing; there is 'video'"),
+        ("retrieval", {"video": "../a.mp4", "caption": "c"}, "points outside of the folder"),
+        ("retrieval", {"video": "day/../../a.mp4", "caption": "c"}, "points outside of the folder"),
+        ("retrieval", {"video": "C:\\a.mp4", "caption": "c"}, "points outside of the folder"),
+        ("retrieval", {"video": "a", "caption": "\ud800"}, "holds half of a surrogate pair"),
+        ("multiple_choice", {"video": "a", "question": "", "options": ["x", "y"], "answer": 2}, "from 0 to 1, not 2"),
+        (
+            "multiple_choice",
+            {"video": "a", "question": "", "options": [], "answer": 0},
+            "'options' is empty",
+        ),
+        ("multiple_choice", {"video": "a", "question": "", "options": "x", "answer": 0}, "'options' must be JSON"),
+        ("count", {"video": "a", "question": "q", "answer": 2**63}, "'answer' must be from"),
+        ("count", {"video": "a", "question": "q", "answer": 1.5}, "'answer' must be an integer, not 1.5"),
+        ("image_qa", {"image": "c", "question": "q", "answers": {"a": 2}}, "the score of 'a' must be above 0"),
+        ("image_qa", {"image": "c", "question": "q", "answers": 3}, "must be a list or an object, not 3"),
+    ],
+)
+def test_malformed_rows(config: str, row: dict[str, Any], message: str, videos: Path, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.jsonl", [row])
+    with pytest.raises(DatasetError, match=message) as caught:
+        load(config, tmp_path, videos)
+    assert f"{tmp_path / 'train.jsonl'}, line 1" in str(caught.value)
+
+
+def test_files_that_are_not_as_expected(videos: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"custom needs train\.csv or train\.jsonl or train\.parquet"):
+        load("retrieval", tmp_path, videos)
+    (tmp_path / "train.parquet").write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(DatasetError, match=r"train\.parquet, row 0: "):
+        load("retrieval", tmp_path, videos)
+    write_jsonl(tmp_path / "train.jsonl", [{"video": "a", "caption": "c"}])
+    with pytest.raises(DatasetError, match=r"both are split train; choose with files=\{'train': \.\.\.\}"):
+        load("retrieval", tmp_path, videos)
+    rows = load("retrieval", tmp_path, videos, files={"train": "train.jsonl"})
+    assert len(rows["train"]) == 1
+    with pytest.raises(DatasetError, match="columns has 'text', but the columns of retrieval are caption, id, video"):
+        load("retrieval", tmp_path, videos, files={"train": "train.jsonl"}, columns={"text": "caption"})
+    with pytest.raises(DatasetError, match=r"columns\['caption'\] must be one name"):
+        load("retrieval", tmp_path, videos, files={"train": "train.jsonl"}, columns={"caption": ["a", "b"]})
+    with pytest.raises(DatasetError, match=r"train\.xml must be one of \.csv, \.tsv, \.jsonl, \.parquet"):
+        load("retrieval", tmp_path, videos, files={"train": "train.xml"})
+    with pytest.raises(DatasetError, match=r"none\.csv cannot be read: No such file"):
+        load("retrieval", tmp_path, videos, files={"train": "none.csv"})
