@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 
 TINY = [
+    "--threads",
+    "1",
     "--model.hidden_size",
     "32",
     "--model.intermediate_size",
@@ -25,7 +27,7 @@ TINY = [
     "--model.backbone_kwargs",
     "{layers: [1, 1, 1, 1], channels: [8, 8, 16, 16], stem_type: deep, stem_width: 4, out_indices: [3]}",
 ]
-SHORT = ["--batch_size", "4", "--max_steps", "8", "--evaluate_every", "4", "--checkpoint_every", "1"]
+SHORT = ["--threads", "1", "--batch_size", "4", "--max_steps", "8", "--evaluate_every", "4", "--checkpoint_every", "1"]
 
 
 def launch(script: str, recipe: str, *overrides: str | Path) -> subprocess.Popen[str]:
