@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -51,9 +52,12 @@ def launch(script: str, recipe: str, output: Path, *overrides: str) -> dict[str,
     """
     command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"]
     command += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += [str(HERE / script), str(HERE / "recipes" / recipe), "--output_dir", str(output), *overrides]
-    say(f"\n$ accelerate launch {' '.join(command[command.index(str(HERE / script)) :])}")
-    status = subprocess.run(command, check=False).returncode
+    arguments = [str(HERE / script), str(HERE / "recipes" / recipe), "--output_dir", str(output), *overrides]
+    # accelerate gives a process one thread. Idle ones must not spin, since a worker decodes on the same cores.
+    arguments += ["--threads", str(os.cpu_count() or 1)]
+    say(f"\n$ accelerate launch {' '.join(arguments)}")
+    environment = os.environ | {"OMP_WAIT_POLICY": "passive"}
+    status = subprocess.run([*command, *arguments], env=environment, check=False).returncode
     if status:
         raise DemoError(f"{script} ended with status {status}; its messages are above")
     return json.loads((output / "results.json").read_text("utf-8"))

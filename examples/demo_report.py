@@ -13,7 +13,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 from PIL import Image
-from training_loop import read_log
+from training_log import read_log
 
 from clipbert_hf import probe_video, read_video_frames
 

@@ -28,7 +28,6 @@ from recipe import LoopSettings, RecipeError
 from torch import nn
 from torch.utils.data import DataLoader
 from training_log import TrainingLog, progress_bar
-from training_log import read_log as read_log
 
 from clipbert_hf import ClipBertError
 
