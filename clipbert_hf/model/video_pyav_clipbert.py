@@ -45,6 +45,7 @@ CONTAINERS = (
 
 
 _INT_MAX = 2**31 - 1
+_MARGIN_PIXELS = 1 << 16
 
 
 def is_pyav_available() -> bool:
@@ -136,9 +137,10 @@ class PyAVReader(VideoReader):
     def _open(self) -> None:
         # "file:" keeps FFmpeg from taking a path for one of its own protocols, such as "concat:" or "http:".
         content = f"file:{self._source.path}" if self._source.path is not None else self._source.open()
-        # Declared sizes are checked wherever FFmpeg is about to allocate a picture, also while it probes the file.
         self._clock.check()
-        decoder_options = {"max_pixels": str(int(min(self.limits.max_pixels, _INT_MAX)))}
+        # FFmpeg compares this with any size that it is about to allocate a picture of, also while it probes the file.
+        # It counts the margins of pictures in, so it needs some room, and all that it says is "Invalid argument".
+        decoder_options = {"max_pixels": str(int(min(2 * self.limits.max_pixels + _MARGIN_PIXELS, _INT_MAX)))}
         whitelists = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
         timeout = min(self.limits.max_seconds, _INT_MAX)
         try:
@@ -322,10 +324,14 @@ class PyAVReader(VideoReader):
                 frames = self._decoder.decode(packet)
             except av.error.InvalidDataError:
                 continue
+            except av.ArgumentError as error:
+                reason = f"a frame is damaged, or has more than {self.limits.max_pixels:g} pixels (max_pixels)"
+                raise VideoDecodeError(self.name, self.backend, reason) from error
             yield from frames
 
     def _pixels(self, frame: Any) -> np.ndarray:
         """Convert a frame to RGB as displayed, uint8 (height, width, 3), in memory that may be reused."""
+        self.limits.check_size(frame.width, frame.height, name=self.name, backend=self.backend)
         width, height = self._coded_size if all(self._coded_size) else (frame.width, frame.height)
         rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24")
         plane: Any = rgb.planes[0]

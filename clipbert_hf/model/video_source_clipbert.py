@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import sys
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -46,6 +45,7 @@ VideoSource = Union[
 IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".avif"})
 
 _SNIFFED_BYTES = 64
+_CHUNK_BYTES = 1 << 20
 _URL_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
@@ -227,18 +227,25 @@ def _from_torchcodec_decoder(decoder: Any, limits: DecodingLimits) -> EncodedVid
 
 def _from_file_object(file: Any, limits: DecodingLimits) -> EncodedVideo:
     name = str(getattr(file, "name", "<file object>"))
-    limit = int(min(limits.max_source_bytes, sys.maxsize - 1))
+    chunks: list[bytes] = []
+    size = 0
     try:
         if getattr(file, "seekable", lambda: False)():
             file.seek(0)
-        data = file.read(limit + 1)
+        # In pieces, since asking for all that the limit allows would reserve as much.
+        while chunk := file.read(_CHUNK_BYTES):
+            if not isinstance(chunk, bytes):
+                raise InvalidInputError(f"video: open {name} in binary mode; it gave {type(chunk).__name__}")
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limits.max_source_bytes:
+                reason = f"it holds more than {limits.max_source_bytes:.0f} bytes (max_source_bytes)"
+                raise VideoDecodeError(name, "file", reason)
+    except InvalidInputError:  # a ValueError as well
+        raise
     except (OSError, ValueError) as error:  # ValueError: the file is closed
         raise VideoDecodeError(name, "file", str(error)) from error
-    if not isinstance(data, bytes):
-        raise InvalidInputError(f"video: open {name} in binary mode; it gave {type(data).__name__}")
-    if len(data) > limit:
-        raise VideoDecodeError(name, "file", f"it holds more than {limit} bytes (max_source_bytes)")
-    return _from_bytes(data, name)
+    return _from_bytes(b"".join(chunks), name)
 
 
 def _from_frames(frames: Any) -> torch.Tensor:
@@ -308,7 +315,7 @@ def download(
     size = 0
     try:
         with _http_opener().open(url, timeout=timeout) as response:
-            while chunk := response.read1(1 << 20):
+            while chunk := response.read1(_CHUNK_BYTES):
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > max_bytes:
