@@ -6,8 +6,8 @@ from them. Times are CPU times, the minimum of interleaved runs, so that other w
 *Published* is the published procedure, re-implemented: the container is opened anew for each clip, decoding starts at
 the keyframe before it, all frames of the clip's seconds are decoded and converted to RGB, those that are sampled are
 resized in float32; where clips are spread over the video (uniform) all of it is decoded once before that, to learn
-where it ends. It gets off lightly: the frames of that first pass are not converted. decord, torchcodec and *everything*, PyAV decoding all frames in order, are given the same indices as
-our path and its resizing in uint8.
+where it ends. It gets off lightly: the frames of that first pass are not converted. decord, torchcodec and
+*everything*, PyAV decoding all frames in order, are given the same indices as our path and its resizing in uint8.
 
 Run ``python -m benchmarks.decoding --output decoding.json``.
 """
