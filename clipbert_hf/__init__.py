@@ -30,7 +30,8 @@ from .model.modeling_clipbert import (
 )
 from .model.pipeline_clipbert import VideoQuestionAnsweringPipeline
 from .model.processing_clipbert import ClipBertProcessor
-from .model.video_decoding_clipbert import VideoInfo, probe_video, read_video_frames
+from .model.video_decoding_clipbert import VideoInfo, open_video, probe_video, read_video_frames
+from .model.video_limits_clipbert import DecodingLimits
 from .model.video_processing_clipbert import ClipBertVideoProcessor
 
 AutoConfig.register("clipbert", ClipBertConfig)
@@ -60,11 +61,13 @@ __all__ = [
     "ClipBertModel",
     "ClipBertProcessor",
     "ClipBertVideoProcessor",
+    "DecodingLimits",
     "InvalidInputError",
     "VideoDecodeError",
     "VideoInfo",
     "VideoQuestionAnsweringPipeline",
     "aggregate_clip_logits",
+    "open_video",
     "probe_video",
     "read_video_frames",
     "sample_clip_indices",

@@ -72,6 +72,35 @@ def sample_clip_indices(
     return np.floor(positions + _ROUNDING_SLACK).astype(np.int64)
 
 
+def frames_on_screen(ticks: np.ndarray, *, video_fps: float, frame_seconds: np.ndarray) -> np.ndarray:
+    """Turn frame indices that assume a constant frame rate into those of the frames that are shown at that time.
+
+    A clock at the video's mean rate counts ``ticks``; the frame for tick i is the one on screen in the middle of the
+    tick, at ``(i + 0.5) / video_fps`` seconds. So nothing changes in a video of constant rate, even if its file rounds
+    times to milliseconds as Matroska does, and where the rate varies a frame that stands for long is taken often.
+
+    Args:
+        ticks: Indices of :func:`sample_clip_indices`, of any shape.
+        video_fps: Mean frames per second of the video.
+        frame_seconds: When each frame is first shown, in seconds, increasing from 0, shape (video_frames,).
+
+    Returns:
+        Frame indices, int64, of the shape of ``ticks``, non-decreasing where these are.
+
+    Raises:
+        InvalidInputError: If ``video_fps`` is not positive or there are no frames.
+
+    Examples:
+        >>> frames_on_screen(np.array([0, 2, 4]), video_fps=1, frame_seconds=np.array([0.0, 0.2, 0.4, 3.0, 4.0]))
+        array([2, 2, 4])
+    """
+    _require_positive_numbers(video_fps=video_fps)
+    if np.ndim(frame_seconds) != 1 or len(frame_seconds) == 0:
+        raise InvalidInputError(f"frame_seconds must have shape (video_frames,), got {np.shape(frame_seconds)}")
+    middles = (np.asarray(ticks) + 0.5) / video_fps
+    return np.maximum(np.searchsorted(frame_seconds, middles, side="right") - 1, 0).astype(np.int64)
+
+
 def clip_seconds(indices: np.ndarray, *, video_fps: float, frame_seconds: np.ndarray | None = None) -> np.ndarray:
     """Tell which part of the video each clip has seen.
 

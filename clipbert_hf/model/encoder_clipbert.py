@@ -29,7 +29,7 @@ from .configuration_clipbert import ClipBertConfig
 from .embeddings_clipbert import ClipBertTemporalFusion, ClipBertVisualEmbeddings
 from .errors_clipbert import InvalidInputError
 from .grid_backbone_clipbert import ClipBertGridBackbone
-from .inputs_clipbert import check_text_inputs, check_visual_inputs, match_texts_to_videos
+from .inputs_clipbert import check_text_inputs, check_visual_inputs, find_equal_frames, match_texts_to_videos
 from .outputs_clipbert import ClipBertModelOutput
 from .pretrained_parts_clipbert import load_pretrained_parts
 
@@ -122,19 +122,30 @@ class ClipBertModel(ClipBertPreTrainedModel):
         """Replace the word embeddings."""
         self.embeddings.word_embeddings = value
 
-    def get_grid_features(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+    def get_grid_features(
+        self, pixel_values_videos: torch.Tensor, frame_indices: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Run the CNN, once for however many texts are then scored against the videos.
 
         Args:
             pixel_values_videos: (B, K, T, 3, H, W).
+            frame_indices: (B, K, T), which frame of its video each frame is, as the video processor tells with
+                ``return_metadata=True``. Frames that several clips share, as all do in a video shorter than a
+                clip, then pass the CNN once.
 
         Returns:
             (B, K, T, R, C, D), for the argument ``grid_features`` of the models.
         """
         check_visual_inputs(pixel_values_videos, None)
+        shape = pixel_values_videos.shape[:3]
         frames = pixel_values_videos.flatten(0, 2)  # (B * K * T, 3, H, W)
+        if frame_indices is None:
+            return self.grid_backbone(frames.to(self.dtype)).unflatten(0, shape)
+        first, places = find_equal_frames(frame_indices, shape)
+        if len(first) < len(frames):
+            frames = frames[first.to(frames.device)]
         grid = self.grid_backbone(frames.to(self.dtype))
-        return grid.unflatten(0, pixel_values_videos.shape[:3])
+        return grid[places.to(grid.device)].unflatten(0, shape)
 
     @capture_outputs(tie_last_hidden_states=False)
     def forward(

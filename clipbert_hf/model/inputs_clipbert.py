@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from .errors_clipbert import InvalidInputError
@@ -39,11 +40,38 @@ def check_visual_inputs(pixel_values_videos: torch.Tensor | None, grid_features:
             + ("neither" if pixel_values_videos is None else "both")
         )
     check_rank(pixel_values_videos, "pixel_values_videos", "videos, clips, frames, 3, height, width")
+    if pixel_values_videos is not None and not pixel_values_videos.is_floating_point():
+        raise InvalidInputError(
+            f"pixel_values_videos must be normalised; got {pixel_values_videos.dtype}: call the video processor's "
+            "normalize_clips on the device"
+        )
     check_rank(grid_features, "grid_features", "videos, clips, frames, rows, columns, hidden")
     if pixel_values_videos is not None and pixel_values_videos.shape[3] != 3:
         raise InvalidInputError(
             f"pixel_values_videos must have 3 colours in dimension 3; got shape {tuple(pixel_values_videos.shape)}"
         )
+
+
+def find_equal_frames(frame_indices: torch.Tensor, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Find the frames that occur in several clips of a video.
+
+    Args:
+        frame_indices: (B, K, T), the index of each frame in its video.
+        shape: (B, K, T) of the pixels.
+
+    Returns:
+        Where each distinct frame occurs first among the B * K * T, and for each of these which distinct frame it is.
+
+    Raises:
+        InvalidInputError: If the shapes differ.
+    """
+    if frame_indices.shape != shape:
+        raise InvalidInputError(f"frame_indices must have shape {tuple(shape)}; got {tuple(frame_indices.shape)}")
+    indices = frame_indices.cpu().numpy()
+    videos = np.broadcast_to(np.arange(shape[0])[:, None, None], indices.shape)
+    pairs = np.stack([videos.ravel(), indices.ravel()])
+    _, first, places = np.unique(pairs, axis=1, return_index=True, return_inverse=True)
+    return torch.from_numpy(first), torch.from_numpy(places.ravel())
 
 
 def check_text_inputs(input_ids: torch.Tensor, attention_mask: torch.Tensor | None, *, vocab_size: int) -> None:

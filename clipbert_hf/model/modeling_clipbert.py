@@ -31,9 +31,11 @@ class ClipBertClipScorer(ClipBertPreTrainedModel):
         self.clipbert = ClipBertModel(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def get_grid_features(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+    def get_grid_features(
+        self, pixel_values_videos: torch.Tensor, frame_indices: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """See :meth:`ClipBertModel.get_grid_features`."""
-        return self.clipbert.get_grid_features(pixel_values_videos)
+        return self.clipbert.get_grid_features(pixel_values_videos, frame_indices)
 
     def _aggregate(self, clip_logits: torch.Tensor) -> torch.Tensor:
         return aggregate_clip_logits(clip_logits, cast("ScoreAggregation", self.config.score_aggregation))

@@ -94,7 +94,11 @@ class VideoQuestionAnsweringPipeline(Pipeline):
         outputs = self.model(
             input_ids=tokens["input_ids"],
             attention_mask=tokens["attention_mask"],
-            pixel_values_videos=torch.cat([sample["pixel_values_videos"] for sample in features]),
+            # Clips of a short video share frames.
+            grid_features=self.model.get_grid_features(
+                torch.cat([sample["pixel_values_videos"] for sample in features]),
+                torch.cat([sample["frame_indices"] for sample in features]),
+            ),
             texts_per_video=counts,
         )
         return [

@@ -1,4 +1,4 @@
-"""The other back ends: Pillow for images, decord and torchcodec for videos on which they are known to be exact.
+"""The other back ends: decord and torchcodec, for videos on which they are known to be exact.
 
 decord and torchcodec return wrong frames, silently, on files that are common: trimmed by stream copy, AVI,
 MPEG-4 with B-frames, transport streams. :class:`GatedReader` does not let such files pass. Both libraries are
@@ -14,78 +14,10 @@ import numpy as np
 import torch
 
 from .errors_clipbert import VideoDecodeError
-from .video_pyav_clipbert import PyAVReader
+from .video_limits_clipbert import DEFAULT_LIMITS, DecodingLimits
+from .video_pyav_clipbert import PyAVReader, is_mirrored
 from .video_reader_clipbert import VideoReader, decoding
-from .video_source_clipbert import EncodedVideo, image_to_array
-
-try:
-    from PIL import Image, ImageOps
-except ImportError:
-    Image = None  # type: ignore[assignment]
-
-_ANIMATED_FORMATS = frozenset({"GIF", "PNG", "WEBP"})
-_DEFAULT_FRAME_MILLISECONDS = 100.0
-
-
-class PillowReader(VideoReader):
-    """Reads still images, which are videos of one frame at 1 fps, and animated PNG, WebP and GIF.
-
-    Args:
-        source: The file or its content.
-
-    Raises:
-        VideoDecodeError: If Pillow is missing or cannot read it.
-    """
-
-    backend = "pillow"
-
-    def __init__(self, source: EncodedVideo) -> None:
-        self.name = source.name
-        if Image is None:
-            raise VideoDecodeError(self.name, self.backend, "Pillow is not installed (pip install pillow)")
-        self._file = source.open()
-        try:
-            with decoding(self.name, self.backend):
-                self._image: Any = Image.open(self._file)
-                animated = self._image.format in _ANIMATED_FORMATS
-                self.frames = getattr(self._image, "n_frames", 1) if animated else 1
-                milliseconds = self._durations()
-                self.fps = 1000 * self.frames / milliseconds.sum()
-                self._seconds = (np.cumsum(milliseconds) - milliseconds) / 1000
-        except VideoDecodeError:
-            self.close()
-            raise
-
-    @property
-    def frame_seconds(self) -> np.ndarray:
-        """When each frame is first shown, in seconds after the first one, float64 (frames,)."""
-        return self._seconds
-
-    def close(self) -> None:
-        """Release the file."""
-        self._file.close()
-
-    def _durations(self) -> np.ndarray:
-        """Return for how long each frame is shown, in milliseconds; a lone image for a second."""
-        if self.frames == 1:
-            return np.array([1000.0])
-        durations = []
-        for index in range(self.frames):
-            self._image.seek(index)
-            self._image.load()  # not before this does a WebP tell
-            durations.append(self._image.info.get("duration") or _DEFAULT_FRAME_MILLISECONDS)
-        return np.array(durations, dtype=np.float64)
-
-    def _size(self) -> tuple[int, int]:
-        return self._pixels(0).shape[:2]
-
-    def _decode(self, indices: np.ndarray) -> torch.Tensor:
-        frames = np.stack([self._pixels(int(index)) for index in indices])
-        return torch.from_numpy(frames).permute(0, 3, 1, 2)
-
-    def _pixels(self, index: int) -> np.ndarray:
-        self._image.seek(index)
-        return image_to_array(ImageOps.exif_transpose(self._image))
+from .video_source_clipbert import EncodedVideo
 
 
 class GatedReader(VideoReader):
@@ -97,14 +29,16 @@ class GatedReader(VideoReader):
 
     Args:
         source: The file or its content.
+        limits: What the video may cost.
 
     Raises:
         VideoDecodeError: If the decoder is missing, cannot open the file, or could return wrong frames on it.
     """
 
-    def __init__(self, source: EncodedVideo) -> None:
+    def __init__(self, source: EncodedVideo, limits: DecodingLimits = DEFAULT_LIMITS) -> None:
         self.name = source.name
-        self._witness = PyAVReader(source)
+        self.limits = limits
+        self._witness = PyAVReader(source, limits)
         try:
             self._refuse(self._objection())
             self.frames, self.fps = self._witness.frames, self._witness.fps
@@ -143,6 +77,8 @@ class GatedReader(VideoReader):
             return "the video was trimmed and starts with frames that are not shown"
         if not table.closed:
             return "it has open groups of pictures, whose frames refer across a keyframe"
+        if is_mirrored(self._witness.orientation):
+            return "frames have to be mirrored"
         return None
 
     def _refuse(self, objection: str | None) -> None:
@@ -154,6 +90,8 @@ class GatedReader(VideoReader):
         return self._witness.info.height, self._witness.info.width
 
     def _decode(self, indices: np.ndarray) -> torch.Tensor:
+        height, width = self._size()
+        self.limits.check_request(len(indices), width, height, name=self.name, backend=self.backend)
         if not self._witness.starts_afresh(indices):
             self._refuse("a keyframe is not complete in itself")
         return self._decode_trusted(indices)
@@ -176,8 +114,8 @@ class DecordReader(GatedReader):
     def _objection(self) -> str | None:
         if self._witness.video_streams > 1:
             return f"it has {self._witness.video_streams} video streams to choose from"
-        if self._witness.rotation:
-            return f"frames have to be turned by {self._witness.rotation} degrees"
+        if any(self._witness.orientation):
+            return "frames have to be turned or mirrored"
         return super()._objection()
 
     def _decode_trusted(self, indices: np.ndarray) -> torch.Tensor:

@@ -19,10 +19,11 @@ from transformers.processing_utils import Unpack, VideosKwargs
 from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoMetadata
 
-from .clip_sampling_clipbert import clip_seconds, sample_clip_indices
+from .clip_sampling_clipbert import clip_seconds, frames_on_screen, sample_clip_indices
 from .errors_clipbert import InvalidInputError
 from .hub_code_clipbert import AUTO_MAP, copy_model_code
 from .video_decoding_clipbert import open_video
+from .video_limits_clipbert import DecodingLimits
 from .video_reader_clipbert import VideoReader
 from .video_source_clipbert import VideoSource, is_single_video
 
@@ -34,8 +35,14 @@ class ClipBertVideosKwargs(VideosKwargs, total=False):  # type: ignore[call-arg]
         num_clips: Clips sampled from a video, K.
         target_fps: Frames per second inside of a clip.
         sampling_strategy: One of "random", "dense", "start", "middle", "end", "uniform".
+        index_by: "frame", as published: clips are equally spaced in frames. "time": in seconds, which differs where
+            the frame rate varies.
         exact_resize: Resize in floating point as published, instead of in uint8.
         decoding_backend: One of "auto", "pyav", "decord", "torchcodec".
+        decoding_limits: What a video may cost, where it differs from the defaults of
+            :class:`~.video_limits_clipbert.DecodingLimits`, such as ``{"max_pixels": 4e6, "max_seconds": 20}``.
+        pixel_dtype: "float32", or "uint8": a quarter of the memory on the way from a loader's workers to the device,
+            where :meth:`ClipBertVideoProcessor.normalize_clips` then makes of it what "float32" would have given.
         seed: Seed of the "random" strategy, one for the batch or one a video. Not saved.
         generator: Generator of the "random" strategy, in place of a seed. Not saved.
     """
@@ -43,8 +50,11 @@ class ClipBertVideosKwargs(VideosKwargs, total=False):  # type: ignore[call-arg]
     num_clips: int | None
     target_fps: float | int | None
     sampling_strategy: str | None
+    index_by: str | None
     exact_resize: bool | None
     decoding_backend: str | None
+    decoding_limits: dict[str, Any] | None
+    pixel_dtype: str | None
     seed: int | list[int] | None
     generator: Any
 
@@ -77,7 +87,9 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
     num_frames = 2
     target_fps = 2.0
     sampling_strategy = "dense"
+    index_by = "frame"
     decoding_backend = "auto"
+    decoding_limits: dict[str, Any] | None = None
 
     do_convert_rgb = True
     do_resize = True
@@ -91,6 +103,7 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
     do_normalize = True
     image_mean = (123.675, 116.28, 103.53)
     image_std = (1.0, 1.0, 1.0)
+    pixel_dtype = "float32"
 
     def __init__(self, **kwargs: Unpack[ClipBertVideosKwargs]) -> None:
         super().__init__(**kwargs)
@@ -109,9 +122,10 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
         """Sample and prepare the clips of one video or of several.
 
         Args:
-            videos: One video or a list of videos, of any sizes and lengths. A video is a path, a URL, bytes, a
-                binary file object, a mapping with ``"bytes"`` or ``"path"``, an image, an array or tensor of
-                frames (uint8, four dimensions), or a list of frames; a five-dimensional array is a batch.
+            videos: One video or a list of videos, of any sizes and lengths. A video is a path of a file or of a
+                folder of images, a URL, bytes, a binary file object, a mapping with ``"bytes"`` or ``"path"`` or
+                the decoder that ``datasets`` makes of it, an image, an array or tensor of frames (uint8, four
+                dimensions), or a list of frames; a five-dimensional array is a batch.
             **kwargs: Options for this call, in place of the processor's own; see :class:`ClipBertVideosKwargs`.
                 ``do_sample_frames=False`` takes all frames of a video as one clip. ``video_metadata`` with
                 ``"fps"`` tells the rate of frames in memory. ``return_metadata=True`` adds ``video_metadata`` (one
@@ -119,7 +133,7 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
                 each clip.
 
         Returns:
-            ``pixel_values_videos``, float32 (B, K, T, 3, L, L).
+            ``pixel_values_videos``, float32 (B, K, T, 3, L, L), or uint8 with ``pixel_dtype="uint8"``.
 
         Raises:
             InvalidInputError: If an option or a source is none that exists.
@@ -134,8 +148,9 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
         rates = _frame_rates(options["video_metadata"], len(batch))
         clips = [_read_clips(*each, options) for each in zip(batch, generators, rates, strict=True)]
 
-        pixels = _gather_and_pad(clips, _longest_edge(options["size"]) if options["do_pad"] else None)
-        if options["do_normalize"]:
+        dtype = getattr(torch, options["pixel_dtype"])
+        pixels = _gather_and_pad(clips, _longest_edge(options["size"]) if options["do_pad"] else None, dtype)
+        if options["do_normalize"] and dtype == torch.float32:
             _normalize_in_place(pixels, options["image_mean"], options["image_std"])
         features: dict[str, Any] = {"pixel_values_videos": pixels}
         if options["return_metadata"]:
@@ -145,6 +160,25 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
         if options["return_metadata"]:
             result["video_metadata"] = [clip.metadata for clip in clips]
         return result
+
+    def normalize_clips(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        """Finish clips of ``pixel_dtype="uint8"``, on the device that they are on.
+
+        Args:
+            pixel_values_videos: uint8 (B, K, T, 3, L, L).
+
+        Returns:
+            float32, what ``pixel_dtype="float32"`` gives, bit for bit.
+
+        Raises:
+            InvalidInputError: If the pixels are not uint8, and so are normalised already.
+        """
+        if pixel_values_videos.dtype != torch.uint8:
+            raise InvalidInputError(f"pixel_values_videos must be uint8, got {pixel_values_videos.dtype}")
+        pixels = pixel_values_videos.float()
+        if self.do_normalize:
+            _normalize_in_place(pixels, self.image_mean, self.image_std)
+        return pixels
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options that describe the processor, not those that belong to one call."""
@@ -163,10 +197,15 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
             if options[name] not in supported:
                 allowed = " or ".join(map(repr, supported))
                 raise InvalidInputError(f"{name} must be {allowed} here{_ADVICE.get(name, '')}, got {options[name]!r}")
+        if options["exact_resize"] and options["pixel_dtype"] == "uint8":
+            raise InvalidInputError(
+                "exact_resize gives fractions of grey levels, which pixel_dtype='uint8' cannot hold"
+            )
+        options["decoding_limits"] = DecodingLimits.from_options(options["decoding_limits"])
         return options
 
 
-# Options of every video processor that the published preprocessing leaves no choice about.
+# Options with few values. Most belong to every video processor, and the published preprocessing leaves no choice.
 _SUPPORTED: dict[str, tuple[Any, ...]] = {
     "do_center_crop": (None, False),
     "do_rescale": (None, False),
@@ -174,6 +213,8 @@ _SUPPORTED: dict[str, tuple[Any, ...]] = {
     "data_format": (None, "channels_first"),
     "input_data_format": (None,),
     "fps": (None,),
+    "index_by": ("frame", "time"),
+    "pixel_dtype": ("float32", "uint8"),
 }
 _ADVICE = {
     "do_rescale": " (the model takes values in 0 to 255)",
@@ -205,7 +246,8 @@ def _read_clips(
     video: VideoSource, generator: np.random.Generator | None, fps: float | None, options: Mapping[str, Any]
 ) -> _Clips:
     """Sample, decode and resize one video."""
-    with open_video(video, backend=options["decoding_backend"], fps=fps) as reader:
+    backend, limits = options["decoding_backend"], options["decoding_limits"]
+    with open_video(video, backend=backend, fps=fps, limits=limits) as reader:
         indices = _sample(reader, generator, options)  # (K, T)
         unique, places = np.unique(indices, return_inverse=True)
         frames = reader.read(unique)
@@ -230,7 +272,7 @@ def _read_clips(
 def _sample(reader: VideoReader, generator: np.random.Generator | None, options: Mapping[str, Any]) -> np.ndarray:
     if not options["do_sample_frames"]:
         return np.arange(reader.frames)[None]
-    return sample_clip_indices(
+    indices = sample_clip_indices(
         video_frames=reader.frames,
         video_fps=reader.fps,
         num_clips=options["num_clips"],
@@ -239,6 +281,9 @@ def _sample(reader: VideoReader, generator: np.random.Generator | None, options:
         strategy=options["sampling_strategy"],
         generator=generator,
     )
+    if options["index_by"] == "time":
+        return frames_on_screen(indices, video_fps=reader.fps, frame_seconds=reader.frame_seconds)
+    return indices
 
 
 def resize_longest_edge(frames: torch.Tensor, longest_edge: int, *, exact: bool = False) -> torch.Tensor:
@@ -262,13 +307,13 @@ def resize_longest_edge(frames: torch.Tensor, longest_edge: int, *, exact: bool 
     return F.interpolate(frames, size=size, mode="bilinear", align_corners=False, antialias=False)
 
 
-def _gather_and_pad(clips: Sequence[_Clips], side: int | None) -> torch.Tensor:
-    """Lay the clips of all videos out as float32 (B, K, T, 3, L, L), with zeros at the right and at the bottom."""
+def _gather_and_pad(clips: Sequence[_Clips], side: int | None, dtype: torch.dtype) -> torch.Tensor:
+    """Lay the clips of all videos out as (B, K, T, 3, L, L), with zeros at the right and at the bottom."""
     shapes = {(clip.indices.shape, (side, side) if side else tuple(clip.frames.shape[-2:])) for clip in clips}
     if len(shapes) > 1:
         raise InvalidInputError(f"videos: their clips must have one number of frames and one size, got {shapes}")
     (num_clips, num_frames), (height, width) = shapes.pop()
-    pixels = clips[0].frames.new_zeros((len(clips), num_clips * num_frames, 3, height, width), dtype=torch.float32)
+    pixels = clips[0].frames.new_zeros((len(clips), num_clips * num_frames, 3, height, width), dtype=dtype)
     for row, clip in zip(pixels, clips, strict=True):
         h, w = clip.frames.shape[-2:]
         if h > height or w > width:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from .packet_table_clipbert import (
     is_trusted_format,
     seconds_since_first,
 )
+from .video_limits_clipbert import DEFAULT_LIMITS, DecodingLimits, Stopwatch
 from .video_reader_clipbert import VideoReader, decoding
 from .video_source_clipbert import EncodedVideo
 
@@ -43,6 +44,10 @@ CONTAINERS = (
 )
 
 
+_INT_MAX = 2**31 - 1
+_MARGIN_PIXELS = 1 << 16
+
+
 def is_pyav_available() -> bool:
     """Tell whether PyAV can be imported."""
     return av is not None
@@ -57,9 +62,10 @@ class PyAVReader(VideoReader):
 
     Args:
         source: The file or its content.
+        limits: What the video may cost.
 
     Raises:
-        VideoDecodeError: If PyAV is missing or the source is no video, is cut short or has no frame.
+        VideoDecodeError: If PyAV is missing, the source is no video, is cut short or has no frame, or passes a limit.
 
     Attributes:
         table: Its packet table, or None where frames have to be counted.
@@ -76,11 +82,13 @@ class PyAVReader(VideoReader):
     stream_index: int
     video_streams: int
 
-    def __init__(self, source: EncodedVideo) -> None:
+    def __init__(self, source: EncodedVideo, limits: DecodingLimits = DEFAULT_LIMITS) -> None:
         self.name = source.name
+        self.limits = limits
         self._source = source
         self._file: Any = None
-        self._geometry: tuple[int, int, int] | None = None
+        self._geometry: tuple[int, int, Orientation] | None = None
+        self._clock = Stopwatch(limits.max_seconds, name=self.name, backend=self.backend)
         if av is None:
             raise VideoDecodeError(self.name, self.backend, "PyAV is not installed (pip install av)")
         self._reformatter = av.video.reformatter.VideoReformatter()
@@ -98,9 +106,9 @@ class PyAVReader(VideoReader):
         return super().frame_seconds if self._seconds is None else self._seconds
 
     @property
-    def rotation(self) -> int:
-        """By how many degrees frames are turned counterclockwise before they are shown, 0 to 270."""
-        return self._shape_and_rotation()[2]
+    def orientation(self) -> Orientation:
+        """How frames are turned and mirrored before they are shown."""
+        return self._geometry_as_shown()[2]
 
     def starts_afresh(self, indices: np.ndarray) -> bool:
         """Tell whether the keyframes that some frames depend on can be decoded on their own.
@@ -129,15 +137,21 @@ class PyAVReader(VideoReader):
     def _open(self) -> None:
         # "file:" keeps FFmpeg from taking a path for one of its own protocols, such as "concat:" or "http:".
         content = f"file:{self._source.path}" if self._source.path is not None else self._source.open()
+        self._clock.check()
+        # FFmpeg compares this with any size that it is about to allocate a picture of, also while it probes the file.
+        # It counts the margins of pictures in, so it needs some room, and all that it says is "Invalid argument".
+        decoder_options = {"max_pixels": str(int(min(2 * self.limits.max_pixels + _MARGIN_PIXELS, _INT_MAX)))}
+        whitelists = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+        timeout = min(self.limits.max_seconds, _INT_MAX)
         try:
-            self._file = av.open(content, options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"})
+            self._file = av.open(content, options=whitelists | decoder_options, timeout=timeout)
         except av.FFmpegError as error:
+            self._clock.check()
             reason = f"it is damaged, cut short or no video ({error.strerror})"
             raise VideoDecodeError(self.name, self.backend, reason) from error
-        stream = self._file.streams.best("video")
-        if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
-            found = ", ".join(sorted({other.type for other in self._file.streams})) or "no streams at all"
-            raise VideoDecodeError(self.name, self.backend, f"expected a video stream, found: {found}")
+        stream = self._choose_stream()
+        self.limits.check_size(stream.width, stream.height, name=self.name, backend=self.backend)
+        stream.codec_context.options = decoder_options
         # The workers of a data loader decode side by side; threads inside of each would only compete.
         stream.codec_context.thread_type = "NONE"
         stream.codec_context.thread_count = 1
@@ -148,6 +162,15 @@ class PyAVReader(VideoReader):
         self.stream_index = stream.index
         self.video_streams = len(self._file.streams.video)
         self._coded_size = (self._decoder.width, self._decoder.height)
+
+    def _choose_stream(self) -> Any:
+        best = self._file.streams.best("video")
+        if self._source.stream is not None:
+            best = next((each for each in self._file.streams.video if each.index == self._source.stream), None)
+        if best is None or best.disposition & av.stream.Disposition.attached_pic:
+            found = ", ".join(sorted({other.type for other in self._file.streams})) or "no streams at all"
+            raise VideoDecodeError(self.name, self.backend, f"expected a video stream, found: {found}")
+        return best
 
     def _index(self) -> None:
         """Find out how many frames there are and when they are shown."""
@@ -162,11 +185,12 @@ class PyAVReader(VideoReader):
         self._seconds = seconds_since_first(times, float(self._stream.time_base))
         declared = self._stream.average_rate
         self.fps = frame_rate(self._seconds, self.frames, float(declared) if declared else None)
+        self.limits.check_length(self.frames, self.fps, name=self.name, backend=self.backend)
 
     def _build_table(self) -> PacketTable | None:
         rows = [
             PacketRow(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard)
-            for packet in self._file.demux(self._stream)
+            for packet in self._packets()
             if packet.size  # the last one is empty and marks the end
         ]
         is_mp4 = "mp4" in self.container
@@ -177,16 +201,17 @@ class PyAVReader(VideoReader):
         return build_packet_table(rows, seeks_by_dts=is_mp4)
 
     def _size(self) -> tuple[int, int]:
-        height, width, _ = self._shape_and_rotation()
+        height, width, _ = self._geometry_as_shown()
         return height, width
 
-    def _shape_and_rotation(self) -> tuple[int, int, int]:
-        """Return the height, the width and the rotation of frames, which only a decoded frame tells."""
+    def _geometry_as_shown(self) -> tuple[int, int, Orientation]:
+        """Return the height, the width and the orientation of frames, which only a decoded frame tells."""
         if self._geometry is None:
+            self._clock.start()
             with decoding(self.name, self.backend):
                 frame = self._first_frame()
                 height, width, _ = self._pixels(frame).shape
-                self._geometry = height, width, _rotation(frame)
+                self._geometry = height, width, orientation_of(frame)
         return self._geometry
 
     def _first_frame(self) -> Any:
@@ -202,6 +227,9 @@ class PyAVReader(VideoReader):
         raise VideoDecodeError(self.name, self.backend, "its first frame cannot be decoded")
 
     def _decode(self, indices: np.ndarray) -> torch.Tensor:
+        self._clock.start()
+        height, width = self._coded_size[::-1]
+        self.limits.check_request(len(indices), width, height, name=self.name, backend=self.backend)
         if self.table is not None:
             try:
                 return self._decode_by_table(self.table, indices)
@@ -250,7 +278,7 @@ class PyAVReader(VideoReader):
         """Yield exactly the packets from place ``first``, a keyframe, to place ``last``."""
         self._file.seek(table.keyframes[first].seek_time, stream=self._stream)
         expected = first
-        for packet in self._file.demux(self._stream):
+        for packet in self._packets():
             place = table.position_by_pts.get(packet.pts, -1)
             if expected == first and 0 <= place < first:
                 continue  # the seek went further back than it needed to
@@ -260,6 +288,12 @@ class PyAVReader(VideoReader):
             if place == last:
                 return
             expected += 1
+
+    def _packets(self) -> Iterator[Any]:
+        """Yield the packets of the stream from where the file stands, as long as there is time."""
+        for packet in self._file.demux(self._stream):
+            self._clock.check()
+            yield packet
 
     def _distrust_table(self) -> None:
         """Switch to counting, unless that would change which frame an index means."""
@@ -285,21 +319,25 @@ class PyAVReader(VideoReader):
         # Opened anew, since not every format can be rewound exactly.
         self.close()
         self._open()
-        for packet in self._file.demux(self._stream):
+        for packet in self._packets():
             try:
                 frames = self._decoder.decode(packet)
             except av.error.InvalidDataError:
                 continue
+            except av.ArgumentError as error:
+                reason = f"a frame is damaged, or has more than {self.limits.max_pixels:g} pixels (max_pixels)"
+                raise VideoDecodeError(self.name, self.backend, reason) from error
             yield from frames
 
     def _pixels(self, frame: Any) -> np.ndarray:
         """Convert a frame to RGB as displayed, uint8 (height, width, 3), in memory that may be reused."""
+        self.limits.check_size(frame.width, frame.height, name=self.name, backend=self.backend)
         width, height = self._coded_size if all(self._coded_size) else (frame.width, frame.height)
         rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24")
         plane: Any = rgb.planes[0]
         rows = np.frombuffer(plane, dtype=np.uint8).reshape(height, plane.line_size)
         pixels = rows[:, : 3 * width].reshape(height, width, 3)  # rows are padded to some alignment
-        return np.rot90(pixels, k=_rotation(frame) // 90)
+        return orientation_of(frame).apply(pixels)
 
 
 class _PixelBuffer:
@@ -319,6 +357,52 @@ class _PixelBuffer:
         return torch.from_numpy(self._frames).permute(0, 3, 1, 2)
 
 
-def _rotation(frame: Any) -> int:
-    """Return a frame's counterclockwise rotation, rounded to quarter turns: 0, 90, 180 or 270 degrees."""
-    return round(frame.rotation / 90) % 4 * 90
+class Orientation(NamedTuple):
+    """How a stored picture becomes the one that is shown: transposed first, then mirrored.
+
+    Args:
+        is_transposed: Rows become columns.
+        flips_rows: The last row becomes the first.
+        flips_columns: The last column becomes the first.
+    """
+
+    is_transposed: bool = False
+    flips_rows: bool = False
+    flips_columns: bool = False
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        """Return a view of pixels (height, width, 3) as they are shown."""
+        if self.is_transposed:
+            pixels = pixels.transpose(1, 0, 2)
+        return pixels[:: -1 if self.flips_rows else 1, :: -1 if self.flips_columns else 1]
+
+
+def is_mirrored(orientation: Orientation) -> bool:
+    """Tell whether turning alone does not lead to an orientation."""
+    return sum(orientation) % 2 == 1
+
+
+def orientation_of(frame: Any) -> Orientation:
+    """Read the display matrix of a frame, rounded to quarter turns.
+
+    Its rotation alone does not tell: a mirrored picture looks like one that is turned by 180 degrees.
+    """
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV does not know other data of this frame, such as those of stereoscopic video
+        return _QUARTER_TURNS[round(frame.rotation / 90) % 4]
+    if matrix is None:
+        return Orientation()
+    # A point (x, y) of the stored picture, y downwards, is shown at (a x + c y, b x + d y).
+    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return Orientation(is_transposed=True, flips_rows=b < 0, flips_columns=c < 0)
+    return Orientation(flips_rows=d < 0, flips_columns=a < 0)
+
+
+_QUARTER_TURNS = (  # counterclockwise
+    Orientation(),
+    Orientation(is_transposed=True, flips_rows=True),
+    Orientation(flips_rows=True, flips_columns=True),
+    Orientation(is_transposed=True, flips_columns=True),
+)

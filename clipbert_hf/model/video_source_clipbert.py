@@ -1,7 +1,8 @@
 """What a video may be: a path, a URL, bytes, a file object, a ``datasets`` row, or frames already in memory.
 
-:func:`resolve_source` turns each of them into one of two things: an :class:`EncodedVideo` that a decoder can
-open, or a uint8 tensor of frames. No decoder is touched here, nor the network unless an http(s) URL is given.
+:func:`resolve_source` turns each of them into one of three things: an :class:`EncodedVideo` that a decoder can open,
+a :class:`FrameFolder` of images, or a uint8 tensor of frames. No decoder is touched here, nor the network unless an
+http(s) URL is given.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from typing import Any, BinaryIO, Union
 
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 
 from .errors_clipbert import InvalidInputError, VideoDecodeError
+from .video_limits_clipbert import DEFAULT_LIMITS, DecodingLimits
 
 try:
     from PIL import Image
@@ -40,10 +42,10 @@ VideoSource = Union[
     Sequence[torch.Tensor],
 ]
 
-DOWNLOAD_TIMEOUT_SECONDS = 60.0
-DOWNLOAD_MAX_BYTES = 1 << 30
+IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".avif"})
 
 _SNIFFED_BYTES = 64
+_CHUNK_BYTES = 1 << 20
 _URL_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
@@ -55,11 +57,13 @@ class EncodedVideo:
         name: What error messages call it: the path, the URL or a placeholder such as ``"<bytes>"``.
         path: Its file.
         data: Its content.
+        stream: Which of its streams to read; by default the best one.
     """
 
     name: str
     path: str | None = None
     data: bytes | None = None
+    stream: int | None = None
 
     def open(self) -> BinaryIO:
         """Open the content for reading; the caller closes it."""
@@ -69,34 +73,56 @@ class EncodedVideo:
         """Return the first bytes, enough to recognise a file format by its magic number."""
         if self.data is not None:
             return self.data[:_SNIFFED_BYTES]
-        with self.open() as file:
-            return file.read(_SNIFFED_BYTES)
+        try:
+            with self.open() as file:
+                return file.read(_SNIFFED_BYTES)
+        except OSError as error:
+            raise VideoDecodeError(self.name, "file", str(error)) from error
 
 
-def resolve_source(source: VideoSource) -> EncodedVideo | torch.Tensor:
+@dataclass(frozen=True)
+class FrameFolder:
+    """A folder whose images are the frames of one video.
+
+    Args:
+        name: The folder.
+        paths: Its images, ``frame2`` before ``frame10``.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+
+
+def resolve_source(
+    source: VideoSource, *, limits: DecodingLimits = DEFAULT_LIMITS
+) -> EncodedVideo | FrameFolder | torch.Tensor:
     """Find out what a video source is, and fetch it if it is a URL.
 
     Args:
-        source: A path (``str`` or ``Path``), an http(s) URL, the bytes of a file, a binary file object (read
-            from its beginning if it can seek), a ``datasets.Video(decode=False)`` mapping with ``"bytes"`` or
-            ``"path"``, a uint8 array or tensor of frames (n, 3, h, w) or (n, h, w, 3), one frame without n, a
-            PIL image, or a list of frames of one size.
+        source: A path (``str`` or ``Path``) of a video, an image, or a folder of images, which are its frames in
+            the order of their names; an http(s) URL, the bytes of a file, a binary file object (read from its
+            beginning if it can seek), what ``datasets.Video`` gives: a mapping with ``"bytes"`` or ``"path"``, or a
+            torchcodec decoder, whose file is read anew; a uint8 array or tensor of frames (n, 3, h, w) or
+            (n, h, w, 3), one frame without n, a PIL image, or a list of frames of one size.
+        limits: Where files may lie and how large a download may be.
 
     Returns:
-        An encoded video, or frames, uint8 (n, 3, height, width).
+        An encoded video, a folder of frames, or frames, uint8 (n, 3, height, width).
 
     Raises:
         InvalidInputError: If it is none of these.
-        VideoDecodeError: If the file is missing or empty or the download fails.
+        VideoDecodeError: If the file is missing or empty, the download fails, or a limit is passed.
     """
     if isinstance(source, (str, os.PathLike)):
-        return _from_location(os.fspath(source))
+        return _from_location(os.fspath(source), limits)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _from_bytes(bytes(source), "<bytes>")
     if isinstance(source, Mapping):
-        return _from_mapping(source)
+        return _from_mapping(source, limits)
+    if is_torchcodec_decoder(source):
+        return _from_torchcodec_decoder(source, limits)
     if hasattr(source, "read"):
-        return _from_file_object(source)
+        return _from_file_object(source, limits)
     return _from_frames(source)
 
 
@@ -118,23 +144,56 @@ def is_single_video(value: object) -> bool:
     return not (isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim == 5)
 
 
-def _from_location(location: str) -> EncodedVideo:
+def is_torchcodec_decoder(value: object) -> bool:
+    """Tell whether a value is a ``torchcodec.decoders.VideoDecoder``, without importing torchcodec."""
+    return type(value).__module__.partition(".")[0] == "torchcodec" and hasattr(value, "get_frames_at")
+
+
+def _from_location(location: str, limits: DecodingLimits) -> EncodedVideo | FrameFolder:
     scheme = _URL_SCHEME.match(location)
     if scheme is None:
-        return _from_path(location)
+        return _from_path(location, limits)
     if scheme[1].lower() in ("http", "https"):
-        return _from_bytes(download(location), location)
+        data = download(location, timeout=limits.download_seconds, max_bytes=limits.max_source_bytes)
+        return _from_bytes(data, location)
     raise VideoDecodeError(location, "url", f"expected a path or an http(s) URL, got {scheme[1]}://")
 
 
-def _from_path(path: str) -> EncodedVideo:
-    if not os.path.exists(path):
+def _from_path(path: str, limits: DecodingLimits) -> EncodedVideo | FrameFolder:
+    if not os.path.lexists(path):
         raise VideoDecodeError(path, "file", "there is no such file")
+    limits.check_path(path)
+    if not os.path.exists(path):
+        raise VideoDecodeError(path, "file", f"it is a symbolic link that leads nowhere, to {os.readlink(path)}")
+    if os.path.isdir(path):
+        return _from_folder(path, limits)
     if not os.path.isfile(path):
-        raise VideoDecodeError(path, "file", "expected a file, this is a directory or a device")
+        raise VideoDecodeError(path, "file", "expected a file or a folder of images, this is a device or a pipe")
     if os.path.getsize(path) == 0:
         raise VideoDecodeError(path, "file", "the file is empty (0 bytes)")
     return EncodedVideo(name=path, path=path)
+
+
+def _from_folder(folder: str, limits: DecodingLimits) -> FrameFolder:
+    try:
+        names = [name for name in os.listdir(folder) if os.path.splitext(name)[1].lower() in IMAGE_ENDINGS]
+    except OSError as error:
+        raise VideoDecodeError(folder, "file", str(error)) from error
+    # Hidden files are no frames: macOS leaves a "._frame1.jpg" beside each "frame1.jpg".
+    paths = [os.path.join(folder, name) for name in sorted(names, key=_natural_order) if not name.startswith(".")]
+    if not paths:
+        raise VideoDecodeError(folder, "file", "the folder holds no images, which would be the frames of a video")
+    for path in paths:
+        limits.check_path(path)
+        if not os.path.isfile(path):
+            raise VideoDecodeError(folder, "file", f"{os.path.basename(path)} is not a file")
+    return FrameFolder(name=folder, paths=tuple(paths))
+
+
+def _natural_order(name: str) -> tuple[Any, ...]:
+    """Sort numbers inside of names by their value; names that only differ in leading zeros by themselves."""
+    parts = re.split(r"(\d+)", name)  # text and digits in turn, so that like is compared with like
+    return ([int(part) if place % 2 else part for place, part in enumerate(parts)], name)
 
 
 def _from_bytes(data: bytes, name: str) -> EncodedVideo:
@@ -143,26 +202,50 @@ def _from_bytes(data: bytes, name: str) -> EncodedVideo:
     return EncodedVideo(name=name, data=data)
 
 
-def _from_mapping(row: Mapping[str, Any]) -> EncodedVideo:
+def _from_mapping(row: Mapping[str, Any], limits: DecodingLimits) -> EncodedVideo | FrameFolder:
     path, data = row.get("path"), row.get("bytes")
     if data is not None:
         return _from_bytes(bytes(data), str(path or "<bytes>"))
     if path is None:
         raise InvalidInputError(f"video: a mapping needs 'bytes' or 'path', got {sorted(map(str, row))}")
-    return _from_location(os.fspath(path))
+    return _from_location(os.fspath(path), limits)
 
 
-def _from_file_object(file: Any) -> EncodedVideo:
+def _from_torchcodec_decoder(decoder: Any, limits: DecodingLimits) -> EncodedVideo:
+    """Go back to the file that a decoder was made from: what the decoder makes of it cannot be checked."""
+    origin = getattr(decoder, "_hf_encoded", None)  # datasets leaves it there
+    if origin is None:
+        raise InvalidInputError(
+            "video: a torchcodec decoder must come out of datasets.Video, which notes the file behind it; "
+            "without that nothing tells whether its frames are the right ones: pass the path or the bytes"
+        )
+    content = _from_mapping(origin, limits)
+    if not isinstance(content, EncodedVideo):
+        raise InvalidInputError(f"video: expected a decoder of a file, {content.name} is a folder")
+    return replace(content, stream=decoder.metadata.stream_index)
+
+
+def _from_file_object(file: Any, limits: DecodingLimits) -> EncodedVideo:
     name = str(getattr(file, "name", "<file object>"))
+    chunks: list[bytes] = []
+    size = 0
     try:
         if getattr(file, "seekable", lambda: False)():
             file.seek(0)
-        data = file.read()
+        # In pieces, since asking for all that the limit allows would reserve as much.
+        while chunk := file.read(_CHUNK_BYTES):
+            if not isinstance(chunk, bytes):
+                raise InvalidInputError(f"video: open {name} in binary mode; it gave {type(chunk).__name__}")
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limits.max_source_bytes:
+                reason = f"it holds more than {limits.max_source_bytes:.0f} bytes (max_source_bytes)"
+                raise VideoDecodeError(name, "file", reason)
+    except InvalidInputError:  # a ValueError as well
+        raise
     except (OSError, ValueError) as error:  # ValueError: the file is closed
         raise VideoDecodeError(name, "file", str(error)) from error
-    if not isinstance(data, bytes):
-        raise InvalidInputError(f"video: open {name} in binary mode; it gave {type(data).__name__}")
-    return _from_bytes(data, name)
+    return _from_bytes(b"".join(chunks), name)
 
 
 def _from_frames(frames: Any) -> torch.Tensor:
@@ -178,7 +261,7 @@ def _from_frames(frames: Any) -> torch.Tensor:
     if not isinstance(frames, torch.Tensor):
         raise InvalidInputError(
             "video: expected a path, a URL, bytes, a binary file object, a mapping with 'bytes' or 'path', "
-            f"or frames, got {type(frames).__name__}"
+            f"a decoder out of datasets, or frames, got {type(frames).__name__}"
         )
     if frames.ndim == 3:
         frames = frames[None]
@@ -208,7 +291,12 @@ def image_to_array(image: Any) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def download(url: str, *, timeout: float = DOWNLOAD_TIMEOUT_SECONDS, max_bytes: int = DOWNLOAD_MAX_BYTES) -> bytes:
+def download(
+    url: str,
+    *,
+    timeout: float = DEFAULT_LIMITS.download_seconds,
+    max_bytes: float = DEFAULT_LIMITS.max_source_bytes,
+) -> bytes:
     """Fetch a file over http(s), in limited time and size.
 
     Args:
@@ -227,11 +315,11 @@ def download(url: str, *, timeout: float = DOWNLOAD_TIMEOUT_SECONDS, max_bytes: 
     size = 0
     try:
         with _http_opener().open(url, timeout=timeout) as response:
-            while chunk := response.read1(1 << 20):
+            while chunk := response.read1(_CHUNK_BYTES):
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > max_bytes:
-                    raise VideoDecodeError(url, "url", f"the file is larger than {max_bytes} bytes")
+                    raise VideoDecodeError(url, "url", f"the file is larger than {max_bytes:.0f} bytes")
                 if time.monotonic() > deadline:
                     raise VideoDecodeError(url, "url", f"the download took longer than {timeout:g} s")
     except (OSError, HTTPException, ValueError) as error:  # URLError and timeouts are OSErrors

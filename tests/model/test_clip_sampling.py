@@ -11,7 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipbert_hf.model.clip_sampling_clipbert import SAMPLING_STRATEGIES, clip_seconds, sample_clip_indices
+from clipbert_hf.model.clip_sampling_clipbert import (
+    SAMPLING_STRATEGIES,
+    clip_seconds,
+    frames_on_screen,
+    sample_clip_indices,
+)
 from clipbert_hf.model.errors_clipbert import InvalidInputError
 
 CASES = json.loads((Path(__file__).parents[1] / "data" / "sampling_cases.json").read_text())
@@ -150,3 +155,65 @@ def test_seconds_of_clips_at_a_variable_rate() -> None:
 def test_seconds_need_a_matrix(indices: np.ndarray) -> None:
     with pytest.raises(InvalidInputError, match=r"indices must have shape \(num_clips, num_frames\)"):
         clip_seconds(indices, video_fps=25)
+
+
+# -- by time -----------------------------------------------------------------------------------------------------
+
+
+def test_frames_on_screen_by_hand() -> None:
+    # shown at 0, 0.1, 0.2 and then nothing new until 3.0; a clock of one tick a second looks at 0.5, 1.5, 2.5, 3.5
+    shown_at = np.array([0.0, 0.1, 0.2, 3.0])
+    assert frames_on_screen(np.arange(4), video_fps=1, frame_seconds=shown_at).tolist() == [2, 2, 2, 3]
+    ticks = np.array([[0, 3], [2, 2]])
+    assert frames_on_screen(ticks, video_fps=1, frame_seconds=shown_at).tolist() == [[2, 3], [2, 2]]
+
+
+@given(
+    frames=st.integers(1, 300),
+    fps=st.sampled_from([5, 10, 23.976, 24, 25, 29.97, 30, 59.94, 60]),
+    jitter=st.floats(0, 0.49),
+    seed=st.integers(0, 99),
+)
+def test_at_a_constant_rate_time_and_frames_are_the_same(frames: int, fps: float, jitter: float, seed: int) -> None:
+    ticks = np.arange(frames)
+    noise = np.random.default_rng(seed).uniform(-jitter, jitter, frames)
+    for shown_at in ((ticks + noise) / fps, np.round(ticks / fps, 3)):  # the latter as Matroska stores times
+        assert frames_on_screen(ticks, video_fps=fps, frame_seconds=shown_at).tolist() == ticks.tolist()
+
+
+@given(
+    gaps=st.lists(st.floats(0.001, 100), min_size=1, max_size=50),
+    num_clips=st.integers(1, 8),
+    num_frames=st.integers(1, 8),
+    strategy=st.sampled_from(SAMPLING_STRATEGIES),
+    seed=st.integers(0, 2**32),
+)
+def test_frames_on_screen_are_in_the_video_in_order_and_close(
+    gaps: list[float], num_clips: int, num_frames: int, strategy: Any, seed: int
+) -> None:
+    shown_at = np.concatenate([[0.0], np.cumsum(gaps)])
+    fps = len(gaps) / shown_at[-1]
+    ticks = sample_clip_indices(
+        video_frames=len(shown_at),
+        video_fps=fps,
+        num_clips=num_clips,
+        num_frames=num_frames,
+        strategy=strategy,
+        generator=np.random.default_rng(seed),
+    )
+    frames = frames_on_screen(ticks, video_fps=fps, frame_seconds=shown_at)
+    assert frames.shape == ticks.shape
+    assert frames.min() >= 0
+    assert frames.max() < len(shown_at)
+    assert (np.diff(frames, axis=1) >= 0).all()
+    gone_at = np.append(shown_at[1:], np.inf)
+    middle = (ticks + 0.5) / fps
+    assert (shown_at[frames] <= middle).all()
+    assert (middle <= gone_at[frames]).all()
+
+
+def test_frames_on_screen_need_frames() -> None:
+    with pytest.raises(InvalidInputError, match="frame_seconds must have shape"):
+        frames_on_screen(np.array([0]), video_fps=1, frame_seconds=np.array([]))
+    with pytest.raises(InvalidInputError, match="video_fps must be a positive number"):
+        frames_on_screen(np.array([0]), video_fps=0, frame_seconds=np.array([0.0]))

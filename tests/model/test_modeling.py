@@ -126,6 +126,26 @@ def test_grid_features_stand_in_for_pixels():
         torch.testing.assert_close(model(**inputs, grid_features=features).logits, expected)
 
 
+def test_frames_that_clips_share_pass_the_cnn_once():
+    model = ClipBertForVideoTextRetrieval(tiny_config()).eval()
+    pixels = tiny_inputs(side=128)["pixel_values_videos"]  # (2, 3, 2, 3, 128, 128)
+    # The first video is shorter than a clip, so that all its clips are the same; the second has a frame in common.
+    indices = torch.tensor([[[0, 4], [0, 4], [0, 4]], [[0, 4], [4, 8], [9, 12]]])
+    for video in range(2):
+        for index in indices[video].unique():
+            places = indices[video] == index
+            pixels[video, places] = pixels[video, places][0].clone()
+    seen = []
+    model.clipbert.grid_backbone.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    with torch.no_grad():
+        expected = model.get_grid_features(pixels)
+        features = model.get_grid_features(pixels, indices)
+    assert seen == [12, 2 + 5]
+    torch.testing.assert_close(features, expected)
+    with pytest.raises(InvalidInputError, match=r"frame_indices must have shape \(2, 3, 2\); got \(2, 3\)"):
+        model.get_grid_features(pixels, indices[:, :, 0])
+
+
 def test_padding_of_texts_changes_nothing():
     model = ClipBertForVideoQuestionAnswering(tiny_config()).eval()
     inputs = tiny_inputs(videos=1)

@@ -172,6 +172,58 @@ def test_the_rate_of_frames_in_memory() -> None:
         assert result.clip_seconds.tolist() == [[[0.0, 1.0]]]
 
 
+def test_clips_by_time(tmp_path: Path) -> None:
+    # Ten frames a second for a second, then one a second: 20 frames in 11 s.
+    path = tmp_path / "variable.mp4"
+    frames = [numbered_frame(number, 96, 48) for number in range(20)]
+    write_video(path, frames, times=lambda number: number if number < 10 else 10 * (number - 9))
+    processor = small_processor(num_clips=1, num_frames=3, sampling_strategy="uniform")
+    by_frame, by_time = (processor(path, return_metadata=True, index_by=how) for how in ("frame", "time"))
+    assert by_frame.frame_indices.tolist() == [[[0, 9, 19]]]
+    # Mean rate 1.9 to 1.82 a second; the middle of tick 9 is at 5.0 to 5.3 s, where frame 14 is shown from 5 s on.
+    assert by_time.frame_indices.tolist() == [[[2, 14, 19]]]
+    assert numbers_in(by_time.pixel_values_videos, 48, 96) == [[[2, 14, 19]]]
+    assert by_time.clip_seconds[0, 0, 0].item() == pytest.approx(0.2)
+
+
+def test_clips_by_time_at_a_constant_rate(videos: list[Path]) -> None:
+    for strategy in ("dense", "uniform", "end"):
+        processor = small_processor(num_clips=3, sampling_strategy=strategy)
+        by_frame, by_time = (processor(videos, return_metadata=True, index_by=how) for how in ("frame", "time"))
+        assert torch.equal(by_frame.frame_indices, by_time.frame_indices)
+
+
+# -- uint8 until the model ---------------------------------------------------------------------------------------
+
+
+def test_bytes_that_are_normalised_later_are_the_same(videos: list[Path]) -> None:
+    processor = small_processor(num_clips=3, image_mean=[1.5, 2.25, 3.1], image_std=[1.0, 2.0, 57.12])
+    for options in ({}, {"do_resize": False}, {"sampling_strategy": "uniform"}):
+        early = processor(videos, **options).pixel_values_videos
+        late = processor(videos, pixel_dtype="uint8", **options).pixel_values_videos
+        assert late.dtype == torch.uint8
+        assert torch.equal(processor.normalize_clips(late), early)
+    plain = small_processor(do_normalize=False)
+    late = plain(videos, pixel_dtype="uint8").pixel_values_videos
+    assert torch.equal(plain.normalize_clips(late), plain(videos).pixel_values_videos)
+
+
+def test_bytes_are_not_normalised_twice_nor_exact(videos: list[Path]) -> None:
+    processor = small_processor(num_clips=1)
+    with pytest.raises(InvalidInputError, match=r"must be uint8, got torch\.float32"):
+        processor.normalize_clips(processor(videos[0]).pixel_values_videos)
+    with pytest.raises(InvalidInputError, match="exact_resize gives fractions"):
+        processor(videos[0], pixel_dtype="uint8", exact_resize=True)
+
+
+def test_bytes_are_no_input_of_the_model(videos: list[Path]) -> None:
+    from clipbert_hf.model.inputs_clipbert import check_visual_inputs
+
+    pixels = small_processor(num_clips=1, pixel_dtype="uint8")(videos[0]).pixel_values_videos
+    with pytest.raises(InvalidInputError, match=r"must be normalised; got torch\.uint8: call .* normalize_clips"):
+        check_visual_inputs(pixels, None)
+
+
 # -- one video or several ----------------------------------------------------------------------------------------
 
 
@@ -264,6 +316,9 @@ def test_device(videos: list[Path]) -> None:
         ({"data_format": "channels_last"}, "data_format must be"),
         ({"num_clips": 0}, "num_clips must be an integer of at least 1"),
         ({"sampling_strategy": "all"}, "strategy must be one of"),
+        ({"index_by": "seconds"}, "index_by must be 'frame' or 'time' here, got 'seconds'"),
+        ({"pixel_dtype": "float16"}, "pixel_dtype must be 'float32' or 'uint8'"),
+        ({"decoding_limits": {"max_pixel": 1}}, "there is no limit 'max_pixel'"),
         ({"decoding_backend": "opencv"}, "backend must be one of"),
         ({"sampling_strategy": "random", "seed": [1]}, "seed: expected one or 2, one a video, got 1"),
         ({"sampling_strategy": "random", "generator": 1}, "generator must be a numpy.random.Generator, got int"),
@@ -308,7 +363,9 @@ def test_saving_and_loading(tmp_path: Path, videos: list[Path]) -> None:
         target_fps=1.5,
         sampling_strategy="middle",
         exact_resize=True,
+        index_by="time",
         decoding_backend="pyav",
+        decoding_limits={"max_pixels": 1e6},
         image_mean=[1.0, 2.0, 3.0],
         seed=7,
         generator=np.random.default_rng(0),

@@ -49,9 +49,13 @@ class Recipe:
     pixel_format: str = "yuv420p"
     options: dict[str, str] = field(default_factory=dict)
     rotation: int = 0
+    is_mirrored: bool = False
+    codec_tag: str | None = None
     finish: Callable[[Path, Path], list[int]] | None = None
     container_options: dict[str, str] = field(default_factory=dict)
     times: Callable[[int], int] | None = None
+    fps: int = FPS
+    first_shown: int = 0
 
     def write(self, folder: Path) -> tuple[Path, list[int]]:
         """Write the file and return its path and the numbers of its frames."""
@@ -64,10 +68,13 @@ class Recipe:
             pixel_format=self.pixel_format,
             options=self.options,
             rotation=self.rotation,
+            is_mirrored=self.is_mirrored,
+            codec_tag=self.codec_tag,
             container_options=self.container_options,
             times=self.times,
+            fps=self.fps,
         )
-        return path, list(range(self.frames)) if self.finish is None else self.finish(target, path)
+        return path, list(range(self.first_shown, self.frames)) if self.finish is None else self.finish(target, path)
 
 
 def write_video(
@@ -78,6 +85,8 @@ def write_video(
     pixel_format: str = "yuv420p",
     options: dict[str, str] | None = None,
     rotation: int = 0,
+    is_mirrored: bool = False,
+    codec_tag: str | None = None,
     container_options: dict[str, str] | None = None,
     times: Callable[[int], int] | None = None,
     fps: int = FPS,
@@ -87,8 +96,10 @@ def write_video(
         stream: Any = container.add_stream(codec, rate=fps, options=options or {})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixel_format
-        if rotation:
-            stream.set_display_rotation(rotation)
+        if codec_tag:
+            stream.codec_context.codec_tag = codec_tag
+        if rotation or is_mirrored:
+            stream.set_display_rotation(rotation, hflip=is_mirrored)
         for number, pixels in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts = times(number) if times else number
@@ -116,6 +127,23 @@ def trim_by_stream_copy(first: int) -> Callable[[Path, Path], list[int]]:
         return list(range(first, frames))
 
     return cut
+
+
+def drop_until_keyframe(source: Path, target: Path) -> list[int]:
+    """Cut a video at its second keyframe, into a container that cannot hide frames."""
+    with av.open(str(source)) as whole, av.open(str(target), "w") as part:
+        stream = whole.streams.video[0]
+        copy = part.add_stream_from_template(stream)
+        packets = [packet for packet in whole.demux(stream) if packet.size]
+        second = [place for place, packet in enumerate(packets) if packet.is_keyframe][1]
+        shown = sorted(packet.pts for packet in packets)
+        start = packets[second].pts
+        first = shown.index(start)
+        for packet in packets[second:]:
+            if packet.pts >= start:
+                packet.stream = copy
+                part.mux(packet)
+    return list(range(first, len(shown)))
 
 
 def with_second_stream(source: Path, target: Path) -> list[int]:
@@ -188,6 +216,15 @@ def real_clip(name: str) -> Path:
 
 
 _GOP = {"g": "8", "bf": "3"}
+_FAST_VP9 = {"g": "8", "deadline": "realtime", "cpu-used": "8"}
+_CLOSED_HEVC = {"x265-params": "log-level=none:keyint=8:bframes=3:open-gop=0"}
+_FAST_AV1 = {"preset": "12", "svtav1-params": "keyint=8"}
+_KEEP = {"avoid_negative_ts": "disabled"}
+
+
+def _early(number: int) -> int:
+    return number - 9
+
 
 RECIPES = [
     Recipe("b-frames.mp4", options=_GOP),
@@ -221,4 +258,55 @@ RECIPES = [
     Recipe("mpeg2.mpg", codec="mpeg2video", options=_GOP),
     Recipe("clip.flv", options=_GOP),
     Recipe("motion.avi", codec="mjpeg", pixel_format="yuvj420p"),
+    Recipe("all-keyframes.mp4", options={"g": "1"}),
+    Recipe("frame-fragments.mp4", options=_GOP, container_options={"movflags": "frag_every_frame+empty_moov"}),
+    Recipe("rotated-270.mov", width=96, height=64, options=_GOP, rotation=270),
+    Recipe("mirrored.mp4", options=_GOP, is_mirrored=True),
+    Recipe("mirrored-90.mp4", width=96, height=64, options=_GOP, rotation=90, is_mirrored=True),
+    Recipe("late-start.mp4", options=_GOP, times=lambda number: number + 70),
+    Recipe("late-start.mkv", options=_GOP, times=lambda number: number + 70),
+    Recipe(
+        "negative-times.mp4",
+        options=_GOP,
+        times=_early,
+        first_shown=9,  # the edit list begins at zero container_options=_KEEP | {"movflags": "negative_cts_offsets"}
+    ),
+    Recipe("negative-times.ts", options=_GOP, times=_early, container_options=_KEEP),
+    Recipe("wrapped-times.flv", options=_GOP, times=_early, container_options=_KEEP),
+    Recipe("missing-times.mkv", options=_GOP, times=_early, container_options=_KEEP),
+    Recipe("variable-rate.mkv", options=_GOP, times=lambda number: number + number // 5 * 7),
+    Recipe("variable-rate.webm", codec="libvpx-vp9", options=_FAST_VP9, times=lambda number: number**2),
+    Recipe("trimmed.mov", options=_GOP, finish=trim_by_stream_copy(13)),
+    Recipe("trimmed-hevc.mp4", codec="libx265", options=_CLOSED_HEVC, finish=trim_by_stream_copy(13)),
+    Recipe("trimmed.mkv", options=_GOP, finish=drop_until_keyframe),
+    Recipe("trimmed.ts", options=_GOP, finish=drop_until_keyframe),
+    Recipe("elementary.h264", options=_GOP),
+    Recipe("elementary.hevc", codec="libx265", options=_CLOSED_HEVC),
+    Recipe("hevc.ts", codec="libx265", options=_CLOSED_HEVC),
+    Recipe("hevc.mov", codec="libx265", options=_CLOSED_HEVC),
+    Recipe("vp9.mp4", codec="libvpx-vp9", options=_FAST_VP9),
+    Recipe("vp9.ivf", codec="libvpx-vp9", options=_FAST_VP9),
+    Recipe("av1.mp4", codec="libsvtav1", options=_FAST_AV1),
+    Recipe("av1.mkv", codec="libsvtav1", options=_FAST_AV1),
+    Recipe("xvid.avi", codec="mpeg4", options=_GOP, codec_tag="XVID"),
+    Recipe("msmpeg4.avi", codec="msmpeg4", options={"g": "8"}),
+    Recipe("wmv2.asf", codec="wmv2", options={"g": "8"}),
+    Recipe("mpeg1.mpg", codec="mpeg1video", options=_GOP, fps=25),
+    Recipe("mpeg2.ts", codec="mpeg2video", options=_GOP),
+    Recipe("mpeg2.mkv", codec="mpeg2video", options=_GOP),
+    Recipe("mpeg2.mxf", codec="mpeg2video", options=_GOP, fps=25),
+    Recipe("h263.3gp", codec="h263", width=128, height=96, options={"g": "8"}),
+    Recipe("lossless.mkv", codec="ffv1", pixel_format="bgr0"),
+    Recipe("huffyuv.avi", codec="huffyuv", pixel_format="rgb24"),
+    Recipe("ten-bit.webm", codec="libsvtav1", pixel_format="yuv420p10le", options=_FAST_AV1),
+    Recipe("ten-bit-h264.mp4", pixel_format="yuv420p10le", options=_GOP),
+    Recipe("alpha.mov", codec="prores_ks", pixel_format="yuva444p10le"),
+    Recipe("alpha-runs.mov", codec="qtrle", pixel_format="argb"),
+    Recipe("odd-size.webm", codec="libvpx-vp9", width=67, height=51, options=_FAST_VP9),
+    Recipe("tiny.mp4", width=16, height=16, options=_GOP),
+    Recipe("one-frame.webm", codec="libvpx-vp9", frames=1),
+    Recipe("one-frame.ts", frames=1),
+    Recipe("ffmpeg.gif", codec="gif", pixel_format="rgb8", frames=20),
+    Recipe("one-frame.gif", codec="gif", pixel_format="rgb8", frames=1),
+    Recipe("ffmpeg.apng", codec="apng", pixel_format="rgba", frames=20),
 ]
