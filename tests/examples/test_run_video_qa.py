@@ -5,27 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import run_pretraining
 import run_video_qa
 import torch
+from clip_samples import ClipSamples, check_inference_clips
 from data_loading import group_by_video, load_splits
-from recipe import DataSettings, RecipeError, parse_recipe
-from run_video_qa import QACollator, QASamples, VideoQARecipe, VideoQATask, answer_vocabulary, check_inference_clips
-from script_runs import EXAMPLES, SHORT, TINY, assert_same_weights, finish, kill_after, launch
+from recipe import DataSettings, RecipeError
+from run_video_qa import QACollator, VideoQATask, answer_vocabulary
+from script_runs import EXAMPLES, SHORT, assert_same_weights, finish, kill_after, launch
 from transformers import pipeline
 
 from clipbert_hf import ClipBertForVideoQuestionAnswering, ClipBertProcessor
 
 RECIPE = "video_qa_moving_shapes.yaml"
-
-
-@pytest.fixture(scope="session")
-def pretrained(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pretrained")
-    recipe = EXAMPLES / "recipes" / "pretraining_moving_shapes.yaml"
-    options = [*TINY, "--data_dir", str(small_data), "--output_dir", str(folder), "--max_steps", "2"]
-    run_pretraining.main([str(recipe), *options, "--batch_size", "4", "--tracker", "none", "--num_workers", "0"])
-    return folder
 
 
 def qa(small_data: Path, pretrained: Path, output: Path, *overrides: str) -> list[str]:
@@ -58,9 +49,8 @@ def test_train_kill_resume_and_load(small_data: Path, pretrained: Path, tmp_path
 def test_text_only_does_not_see_the_video(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
     results = run_video_qa.main(qa(small_data, pretrained, tmp_path, "--text_only", "true"))
     assert results["test"]["accuracy_by_inference_clips"] == {"1": results["test"]["accuracy"]}
-    recipe = parse_recipe(VideoQARecipe, qa(small_data, pretrained, tmp_path, "--text_only", "true"))
     processor = ClipBertProcessor.from_pretrained(pretrained)
-    read = QASamples(processor, recipe, clips=4, training=True)
+    read = ClipSamples(processor, clips=4, training=True, text_only=True)
     sample = read([{"video": "/there/is/no.mp4", "question": "what ?"}], np.random.default_rng(0))
     assert sample["pixels"].shape == (1, 1, 1, 3, 64, 64)
     assert not sample["pixels"].any()
@@ -102,12 +92,9 @@ def test_one_pass_reads_the_same_frames(small_data: Path, pretrained: Path) -> N
 
 
 def test_batches(small_data: Path, pretrained: Path) -> None:
-    recipe = parse_recipe(
-        VideoQARecipe, ["--output_dir", "x", "--data_dir", str(small_data), "--questions_per_video", "2"]
-    )
     processor = ClipBertProcessor.from_pretrained(pretrained)
-    groups = group_by_video(load_splits(recipe, "qa")["train"])
-    training = QASamples(processor, recipe, clips=3, training=True)
+    groups = group_by_video(load_splits(DataSettings(data_dir=str(small_data)), "qa")["train"])
+    training = ClipSamples(processor, clips=3, training=True, most_rows=2)
     samples = [training(group, np.random.default_rng(index)) for index, group in enumerate(groups[:2])]
     batch = QACollator(processor, ["red", "yes"])(samples)
     assert batch["inputs"]["pixel_values_videos"].shape == (2, 3, 1, 3, 64, 64)
@@ -119,7 +106,7 @@ def test_batches(small_data: Path, pretrained: Path) -> None:
     assert torch.equal(samples[0]["pixels"], again["pixels"])
     assert samples[0]["rows"] == again["rows"]
     assert not torch.equal(samples[0]["pixels"], other["pixels"])
-    everything = QASamples(processor, recipe, clips=3, training=False)(groups[0], np.random.default_rng(0))
+    everything = ClipSamples(processor, clips=3, training=False, most_rows=2)(groups[0], np.random.default_rng(0))
     assert everything["rows"] == groups[0]
 
 
