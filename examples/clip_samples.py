@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from data_loading import Row
+from data_loading import Row, group_by_video, group_rows
 from recipe import RecipeError, setting
 
 from clipbert_hf import ClipBertProcessor, aggregate_clip_logits
@@ -30,8 +30,18 @@ class ClipSettings:
 class QuestionSettings(ClipSettings):
     """Clips, and questions about them."""
 
-    questions_per_video: int | None = setting(None, "most questions of a video in a training step, drawn at random")
+    questions_per_video: int | None = setting(None, "most questions of a video in a training step; null: all")
+    epoch_of: Literal["videos", "questions"] = setting(
+        "videos", "an epoch has every video once, with questions drawn at random; or every question once"
+    )
     text_only: bool = setting(False, "no video, in training and test: how far do the texts alone lead?")
+
+
+def question_groups(rows: Sequence[Row], settings: QuestionSettings, *, training: bool) -> list[list[Row]]:
+    """What a sample of a split holds: a video with all its questions, or in training with some of them."""
+    if training and settings.epoch_of == "questions":
+        return group_rows(rows, settings.questions_per_video or len(rows))
+    return group_by_video(rows)
 
 
 def check_inference_clips(counts: Sequence[int]) -> None:

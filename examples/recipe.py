@@ -96,6 +96,7 @@ class DataSettings:
     """Which data, and how it is read."""
 
     dataset: str = setting("moving_shapes", "name of a data set")
+    dataset_config: str | None = setting(None, "configuration of the data set; null: the one named after the task")
     data_dir: str = setting(help="folder of the data set")
     dataset_options: dict[str, Any] = field(default_factory=dict, metadata={"help": "further arguments of the loader"})
     num_workers: int = setting(1, "processes that decode videos; 0: the main process")

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from clip_samples import ClipSamples
-from data_loading import Row, group_by_video
+from data_loading import Row
 
 from clipbert_hf import ClipBertProcessor
 
 Negatives = Literal["random", "hard", "in_batch"]
-
-
-def caption_groups(rows: Iterable[Row], captions_per_video: int) -> list[list[Row]]:
-    """Every caption once an epoch, as many captions of a video in a sample as asked for.
-
-    Example:
-        >>> rows = [{"video": name, "caption": str(number)} for number, name in enumerate("aaab")]
-        >>> [[row["caption"] for row in group] for group in caption_groups(rows, 2)]
-        [['0', '1'], ['2'], ['3']]
-    """
-    return [
-        group[first : first + captions_per_video]
-        for group in group_by_video(rows)
-        for first in range(0, len(group), captions_per_video)
-    ]
 
 
 class CaptionPool:
@@ -38,6 +23,13 @@ class CaptionPool:
         self.own: dict[str, set[str]] = {}
         for row in rows:
             self.own.setdefault(row["video"], set()).add(row["caption"])
+
+    def draw_alike(self, row: Row, generator: np.random.Generator, *, among: int) -> str | None:
+        """Of several captions of other videos the one that has the most words in common with the row's."""
+        words = set(row["caption"].split())
+        drawn = [self.draw(row["video"], generator) for _ in range(among)]
+        candidates = [text for text in drawn if text is not None]
+        return max(candidates, key=lambda text: len(words & set(text.split())), default=None)
 
     def draw(self, video: str, generator: np.random.Generator) -> str | None:
         """A caption of another video; None where there seems to be none."""
@@ -54,15 +46,24 @@ class RetrievalSamples:
     Args:
         read: Reads the clips.
         pool: Captions of the split.
-        negatives: Where wrong captions come from: any other video, the row's ``hard_negatives`` as far as it has some,
-            or other videos of the batch, which the collator adds.
+        negatives: Where wrong captions come from. ``random``: other videos; ``hard``: the row's ``hard_negatives``,
+            and where these do not suffice other videos, those whose captions are most alike; ``in_batch``: other
+            videos of the batch, which the collator adds.
         negatives_per_caption: Wrong captions for each right one.
+        hard_candidates: Of how many captions drawn the one most alike is taken.
     """
 
     def __init__(
-        self, read: ClipSamples, pool: CaptionPool, *, negatives: Negatives, negatives_per_caption: int
+        self,
+        read: ClipSamples,
+        pool: CaptionPool,
+        *,
+        negatives: Negatives,
+        negatives_per_caption: int,
+        hard_candidates: int = 16,
     ) -> None:
         self.read, self.pool, self.negatives, self.number = read, pool, negatives, negatives_per_caption
+        self.among = hard_candidates if negatives == "hard" else 1
 
     def __call__(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
         """One sample: ``pixels``, ``rows``, and ``wrong`` captions."""
@@ -73,7 +74,8 @@ class RetrievalSamples:
                 hard = list(row.get("hard_negatives") or ()) if self.negatives == "hard" else []
                 order = generator.permutation(len(hard))[: self.number]
                 wrong += [hard[index] for index in order]
-                drawn = [self.pool.draw(row["video"], generator) for _ in range(self.number - len(order))]
+                missing = self.number - len(order)
+                drawn = [self.pool.draw_alike(row, generator, among=self.among) for _ in range(missing)]
                 wrong += [text for text in drawn if text is not None]
         return {**sample, "wrong": wrong}
 

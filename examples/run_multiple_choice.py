@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from clip_samples import ClipSamples, QuestionSettings, check_inference_clips, logits_by_clips
-from data_loading import Row, VideoDataset, create_loader, group_by_video, load_splits
+from clip_samples import ClipSamples, QuestionSettings, check_inference_clips, logits_by_clips, question_groups
+from data_loading import Row, VideoDataset, create_loader, load_splits
 from experiment import open_run, run_script, train_and_test
 from recipe import DataSettings, LoopSettings, RecipeError, StartSettings, parse_recipe, setting
 from run_retrieval import match_scores
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         raise RecipeError("answer_by=retrieval takes a trained model as it is: give --epochs 0")
     accelerator = open_run(recipe)
     with accelerator.main_process_first():
-        splits = load_splits(recipe, "multiple_choice")
+        splits = load_splits(recipe, recipe.dataset_config or "multiple_choice")
         for rows in splits.values():
             check_options(rows)
         processor = create_processor(recipe, recipe, splits["train"], num_clips=max(recipe.inference_clips))
@@ -155,7 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             text_only=recipe.text_only,
             single_clip="middle",
         )
-        dataset = VideoDataset(group_by_video(splits[split]), read, seed=recipe.seed)
+        groups = question_groups(splits[split], recipe, training=training)
+        dataset = VideoDataset(groups, read, seed=recipe.seed)
         return create_loader(dataset, collate, recipe, recipe, training=training)
 
     def task(clips: list[int]) -> MultipleChoiceTask:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from clip_samples import ClipSamples, ClipSettings, check_inference_clips, logits_by_clips
-from data_loading import Row, VideoDataset, create_loader, group_by_video, load_splits
+from data_loading import Row, VideoDataset, create_loader, group_by_video, group_rows, load_splits
 from experiment import open_run, run_script, train_and_test
 from recipe import DataSettings, LoopSettings, RecipeError, StartSettings, parse_recipe, setting
 from retrieval_samples import (
@@ -24,7 +24,6 @@ from retrieval_samples import (
     PixelCollator,
     RetrievalCollator,
     RetrievalSamples,
-    caption_groups,
 )
 from start_points import create_model, create_processor
 from torch import nn
@@ -39,9 +38,10 @@ class RetrievalRecipe(LoopSettings, DataSettings, StartSettings, ClipSettings):
 
     captions_per_video: int = setting(1, "captions of a video in a training sample; an epoch has every caption once")
     negatives: Literal["random", "hard", "in_batch"] = setting(
-        "random", "where wrong captions come from; hard: the own ones of the data set, else random"
+        "random", "where wrong captions come from; hard: those of the data set, else of other videos the most alike"
     )
     negatives_per_caption: int = setting(1, "wrong captions for each right one in training")
+    hard_candidates: int = setting(16, "of how many captions drawn a hard negative is the most alike")
     eval_pairs: int = setting(512, "most pairs of text and video that are scored at once in an evaluation")
     dual_softmax_scale: float | None = setting(
         None, "the test is also reported with a dual softmax of so much times the logits; needs all queries at once"
@@ -49,7 +49,7 @@ class RetrievalRecipe(LoopSettings, DataSettings, StartSettings, ClipSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("captions_per_video", "negatives_per_caption", "eval_pairs"):
+        for name in ("captions_per_video", "negatives_per_caption", "hard_candidates", "eval_pairs"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name} must be at least 1; got {getattr(self, name)}")
 
@@ -134,15 +134,16 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     check_inference_clips(recipe.inference_clips)
     accelerator = open_run(recipe)
     with accelerator.main_process_first():
-        splits = load_splits(recipe, "retrieval")
+        splits = load_splits(recipe, recipe.dataset_config or "retrieval")
         processor = create_processor(recipe, recipe, splits["train"], num_clips=max(recipe.inference_clips))
     model = create_model(ClipBertForVideoTextRetrieval, recipe, processor)
 
     def training_loader() -> Any:
         pool = CaptionPool(splits["train"])
-        options: dict[str, Any] = {"negatives": recipe.negatives, "negatives_per_caption": recipe.negatives_per_caption}
+        names = ("negatives", "negatives_per_caption", "hard_candidates")
+        options: dict[str, Any] = {name: getattr(recipe, name) for name in names}
         clips = ClipSamples(processor, clips=recipe.training_clips, training=True)
-        groups = caption_groups(splits["train"], recipe.captions_per_video)
+        groups = group_rows(splits["train"], recipe.captions_per_video)
         dataset = VideoDataset(groups, RetrievalSamples(clips, pool, **options), seed=recipe.seed)
         in_batch = recipe.negatives_per_caption if recipe.negatives == "in_batch" else 0
         collate = RetrievalCollator(processor, pool, in_batch=in_batch)

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from clip_samples import ClipSamples, QuestionSettings, check_inference_clips, logits_by_clips
-from data_loading import Row, VideoDataset, create_loader, group_by_video, load_splits
+from clip_samples import ClipSamples, QuestionSettings, check_inference_clips, logits_by_clips, question_groups
+from data_loading import Row, VideoDataset, create_loader, load_splits
 from experiment import open_run, run_script, train_and_test
 from recipe import DataSettings, LoopSettings, RecipeError, StartSettings, parse_recipe, setting
 from start_points import create_model, create_processor
@@ -25,7 +25,6 @@ from torch import nn
 
 from clipbert_hf import ClipBertForVideoQuestionAnswering, ClipBertForVideoRegression, ClipBertProcessor
 from clipbert_hf.metrics import QAAccuracy, count_error, soft_scores, vqa_score
-from clipbert_hf.metrics.vqa_score import normalize_answer
 
 AnswerKind = Literal["open_ended", "count", "soft"]
 
@@ -44,6 +43,14 @@ def answer_vocabulary(rows: Sequence[Row], size: int | None = None) -> list[str]
     """The answers of the training split, the most frequent first."""
     counts = Counter(row["answer"] for row in rows)
     return sorted(counts, key=lambda answer: (-counts[answer], answer))[:size]
+
+
+def answer_scores(row: Row) -> dict[str, float]:
+    """Soft scores of a question: from what people answered, or as the data set gives them."""
+    answers = row["answers"]
+    if all(isinstance(answer, str) for answer in answers):
+        return soft_scores(answers)
+    return {entry["answer"]: entry["score"] for entry in answers}
 
 
 class QACollator:
@@ -80,7 +87,7 @@ class QACollator:
             return torch.tensor([self.labels.get(row["answer"], -100) for row in rows])
         labels = torch.zeros(len(rows), len(self.labels))
         for place, row in enumerate(rows):
-            for answer, score in soft_scores(row["answers"]).items():
+            for answer, score in answer_scores(row).items():
                 if answer in self.labels:
                     labels[place, self.labels[answer]] = score
         return labels
@@ -152,6 +159,9 @@ class VideoQATask:
         if self.answer_kind == "count":
             return count_error(np.array(predictions), np.array([float(row["answer"]) for row in rows]))
         if self.answer_kind == "soft":
+            if not isinstance(rows[0]["answers"][0], str):  # scores are all there is
+                pairs = zip(predictions, rows, strict=True)
+                return {"score": float(np.mean([answer_scores(row).get(answer, 0.0) for answer, row in pairs]))}
             result = vqa_score(predictions, [row["answers"] for row in rows], answer_types=types)
             first = {"score": result["score"]}
             return first | {f"score_by_type/{kind}": value for kind, value in result["score_by_type"].items()}
@@ -176,7 +186,7 @@ def vocabulary_of(recipe: VideoQARecipe, rows: Sequence[Row]) -> list[str]:
     if recipe.answer_kind == "soft":
         if any(not row.get("answers") for row in rows):
             raise RecipeError(f"answer_kind=soft needs rows with 'answers', those of several people; {recipe.dataset}")
-        rows = [{"answer": normalize_answer(row["answer"])} for row in rows]
+        rows = [{"answer": answer} for row in rows for answer in answer_scores(row)]
     return answer_vocabulary(rows, recipe.answer_vocabulary_size)
 
 
@@ -186,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     check_inference_clips(recipe.inference_clips)
     accelerator = open_run(recipe)
     with accelerator.main_process_first():
-        splits = load_splits(recipe, "qa")
+        splits = load_splits(recipe, recipe.dataset_config or "qa")
         processor = create_processor(recipe, recipe, splits["train"], num_clips=max(recipe.inference_clips))
     answers, kind = vocabulary_of(recipe, splits["train"]), recipe.answer_kind
     if kind == "count":
@@ -205,7 +215,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             most_rows=recipe.questions_per_video,
             text_only=recipe.text_only,
         )
-        dataset = VideoDataset(group_by_video(splits[split]), read, seed=recipe.seed)
+        groups = question_groups(splits[split], recipe, training=training)
+        dataset = VideoDataset(groups, read, seed=recipe.seed)
         return create_loader(dataset, collate, recipe, recipe, training=training)
 
     def task(clips: list[int]) -> VideoQATask:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from clip_samples import ClipSamples, logits_by_clips
-from data_loading import load_splits
+from data_loading import group_rows, load_splits
 from recipe import DataSettings, StartSettings
-from retrieval_samples import CaptionPool, RetrievalCollator, RetrievalSamples, caption_groups
+from retrieval_samples import CaptionPool, RetrievalCollator, RetrievalSamples
 from start_points import create_processor
 
 from clipbert_hf import ClipBertProcessor
@@ -73,9 +73,9 @@ def test_in_batch_negatives() -> None:
 
 
 def test_every_caption_once_an_epoch() -> None:
-    groups = caption_groups(ROWS, 1)
+    groups = group_rows(ROWS, 1)
     assert [row["id"] for group in groups for row in group] == ["0", "1", "2", "3"]
-    assert [len(group) for group in caption_groups(ROWS, 5)] == [2, 1, 1]
+    assert [len(group) for group in group_rows(ROWS, 5)] == [2, 1, 1]
 
 
 def test_where_one_inference_clip_lies(small_data: Path) -> None:
@@ -94,3 +94,11 @@ def test_some_of_the_clips(aggregation: str, one: float, two: float) -> None:
     logits = torch.tensor([[[1.0], [9.0], [3.0], [9.0]]])
     result = logits_by_clips(logits, aggregation, [1, 2])
     assert {count: value.item() for count, value in result.items()} == {1: one, 2: two}
+
+
+def test_the_caption_most_alike() -> None:
+    rows = [{"video": str(n), "caption": text} for n, text in enumerate(["red ring", "blue star", "red star"])]
+    pool = CaptionPool(rows)
+    assert pool.draw_alike(rows[0], np.random.default_rng(0), among=40) == "red star"
+    drawn = {pool.draw_alike(rows[0], np.random.default_rng(seed), among=1) for seed in range(20)}
+    assert drawn == {"blue star", "red star"}

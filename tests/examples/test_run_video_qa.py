@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import run_video_qa
 import torch
-from clip_samples import ClipSamples, check_inference_clips
-from data_loading import group_by_video, load_splits
+from clip_samples import ClipSamples, QuestionSettings, check_inference_clips, question_groups
+from data_loading import LOADERS, group_by_video, load_splits
+from datasets import DatasetDict
 from recipe import DataSettings, RecipeError
 from run_video_qa import QACollator, VideoQATask, answer_vocabulary
 from script_runs import EXAMPLES, SHORT, assert_same_weights, finish, kill_after, launch
 from transformers import pipeline
 
 from clipbert_hf import ClipBertForVideoQuestionAnswering, ClipBertProcessor
+from datasets_scripts.moving_shapes import load_moving_shapes
 
 RECIPE = "video_qa_moving_shapes.yaml"
 
@@ -139,3 +141,62 @@ def test_answer_vocabulary() -> None:
 def test_inference_clips_that_do_not_fit(counts: list[int]) -> None:
     with pytest.raises(RecipeError, match=r"inference_clips must be .* divide the largest; got"):
         check_inference_clips(counts)
+
+
+def test_counting(small_data: Path, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(config: str, folder: str, **options: object) -> DatasetDict:
+        splits = load_moving_shapes("qa", small_data, progress=False)
+        return splits.map(lambda row: {"answer": str(len(row["question"]) % 5), "answer_type": None})
+
+    monkeypatch.setitem(LOADERS, "moving_shapes", load)
+    results = run_video_qa.main(qa(small_data, pretrained, tmp_path, "--answer_kind", "count", "--best_metric", "mse"))
+    assert set(results["test"]) == {"mse_by_inference_clips", "mse", "mse_unrounded", "accuracy"}
+    assert results["test"]["mse_by_inference_clips"]["16"] == results["test"]["mse"]
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_soft_answers(
+    scored: bool, small_data: Path, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def people(row: dict[str, str]) -> dict[str, object]:
+        if scored:
+            return {"answers": [{"answer": row["answer"], "score": 1.0}, {"answer": "blue", "score": 0.3}]}
+        return {"answers": [row["answer"]] * 9 + ["blue"]}
+
+    def load(config: str, folder: str, **options: object) -> DatasetDict:
+        return load_moving_shapes("qa", small_data, progress=False).map(people, remove_columns=["answer"])
+
+    monkeypatch.setitem(LOADERS, "moving_shapes", load)
+    results = run_video_qa.main(qa(small_data, pretrained, tmp_path, "--answer_kind", "soft", "--best_metric", "score"))
+    assert 0 <= results["test"]["score"] <= 1
+    assert ("score_by_type" in results["test"]) != scored
+
+
+def test_soft_labels() -> None:
+    collate = QACollator(None, ["red", "blue"], "soft")  # type: ignore[arg-type]
+    rows = [{"answers": ["red"] * 2 + ["Red."] + ["blue", "pink"]}, {"answers": [{"answer": "blue", "score": 0.3}]}]
+    assert collate._labels(rows).tolist() == [[1.0, pytest.approx(1 / 3)], [0.0, pytest.approx(0.3)]]
+    metric = VideoQATask(["red", "blue"], "mean", [1], "soft")
+    records = [[({"answers": row["answers"], "answer_type": None}, {1: "blue"})] for row in rows[1:]]
+    assert metric.metrics(records)["score"] == pytest.approx(0.3)
+
+
+def test_soft_answers_need_answers(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="rows with 'answers'"):
+        run_video_qa.main(qa(small_data, pretrained, tmp_path, "--answer_kind", "soft"))
+
+
+def test_count_table() -> None:
+    task = VideoQATask([], "mean", [1], "count")
+    rows = [({"answer": answer, "answer_type": None}, {1: number}) for answer, number in (("2", 2.4), ("3", 5.0))]
+    assert task.metrics([rows])["mse"] == 2.0
+    assert task.metrics([rows])["mse_by_inference_clips/1"] == 2.0
+
+
+def test_an_epoch_of_questions(small_data: Path) -> None:
+    rows = load_splits(DataSettings(data_dir=str(small_data)), "qa")["test"]
+    settings = QuestionSettings(questions_per_video=4, epoch_of="questions")
+    groups = question_groups(rows, settings, training=True)
+    assert [row for group in groups for row in group] == rows
+    assert [len(group) for group in groups[:3]] == [4, 2, 4]
+    assert question_groups(rows, settings, training=False) == group_by_video(rows)
