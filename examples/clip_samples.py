@@ -18,7 +18,10 @@ from clipbert_hf import ClipBertProcessor, aggregate_clip_logits
 class ClipSettings:
     """How many clips of a video a model sees."""
 
-    training_clips: int = setting(4, "clips of a video in training, drawn at random")
+    training_clips: int = setting(4, "clips of a video in training")
+    training_sampling: Literal["random", "dense"] = setting(
+        "random", "training clips are drawn at random, or lie densely as those of inference (paper, table 4)"
+    )
     validation_clips: int = setting(4, "clips of a video in the evaluations during training")
     inference_clips: list[int] = field(
         default_factory=lambda: [16],
@@ -76,7 +79,8 @@ class ClipSamples:
     Args:
         processor: Of the model.
         clips: Clips a video.
-        training: Whether clips are drawn at random.
+        training: Whether clips are drawn at random, and rows chosen.
+        training_sampling: Where training clips lie.
         most_rows: In training, the most rows of a video; null: all.
         text_only: Whether there is no video to see.
         single_clip: Where one inference clip lies: at the start for questions, a third into the video for retrieval
@@ -92,10 +96,11 @@ class ClipSamples:
         most_rows: int | None = None,
         text_only: bool = False,
         single_clip: str = "dense",
+        training_sampling: str = "random",
     ) -> None:
         self.processor, self.clips, self.training = processor, clips, training
         self.most_rows, self.text_only = most_rows, text_only
-        self.strategy = "random" if training else single_clip if clips == 1 else "dense"
+        self.strategy = training_sampling if training else single_clip if clips == 1 else "dense"
 
     def __call__(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
         """One sample: ``pixels`` (1, K, T, 3, L, L) and ``rows``."""

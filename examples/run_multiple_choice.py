@@ -153,6 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             training=training,
             most_rows=recipe.questions_per_video,
             text_only=recipe.text_only,
+            training_sampling=recipe.training_sampling,
             single_clip="middle",
         )
         groups = question_groups(splits[split], recipe, training=training)

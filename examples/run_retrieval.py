@@ -142,7 +142,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         pool = CaptionPool(splits["train"])
         names = ("negatives", "negatives_per_caption", "hard_candidates")
         options: dict[str, Any] = {name: getattr(recipe, name) for name in names}
-        clips = ClipSamples(processor, clips=recipe.training_clips, training=True)
+        clips = ClipSamples(
+            processor, clips=recipe.training_clips, training=True, training_sampling=recipe.training_sampling
+        )
         groups = group_rows(splits["train"], recipe.captions_per_video)
         dataset = VideoDataset(groups, RetrievalSamples(clips, pool, **options), seed=recipe.seed)
         in_batch = recipe.negatives_per_caption if recipe.negatives == "in_batch" else 0

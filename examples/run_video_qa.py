@@ -214,6 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             training=training,
             most_rows=recipe.questions_per_video,
             text_only=recipe.text_only,
+            training_sampling=recipe.training_sampling,
         )
         groups = question_groups(splits[split], recipe, training=training)
         dataset = VideoDataset(groups, read, seed=recipe.seed)

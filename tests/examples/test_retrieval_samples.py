@@ -102,3 +102,12 @@ def test_the_caption_most_alike() -> None:
     assert pool.draw_alike(rows[0], np.random.default_rng(0), among=40) == "red star"
     drawn = {pool.draw_alike(rows[0], np.random.default_rng(seed), among=1) for seed in range(20)}
     assert drawn == {"blue star", "red star"}
+
+
+def test_dense_training_clips(small_data: Path) -> None:
+    rows = load_splits(DataSettings(data_dir=str(small_data)), "retrieval")["train"][:1]
+    processor = processor_of(rows)
+    dense = ClipSamples(processor, clips=4, training=True, training_sampling="dense")
+    inference = ClipSamples(processor, clips=4, training=False)
+    pixels = [read(rows, np.random.default_rng(seed))["pixels"] for seed, read in enumerate((dense, inference))]
+    assert torch.equal(*pixels)
