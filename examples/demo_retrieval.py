@@ -15,6 +15,7 @@ import argparse
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from recipe import read_yaml
 from datasets_scripts.moving_shapes import generate
 
 SCENES = (3, 4)
-TEST_VIDEOS = 100
 REPORTED = ("r1", "r5", "r10", "median_rank")
 
 
@@ -44,7 +44,7 @@ def directions(results: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 def print_results(summary: dict[str, Any]) -> None:
     """Show what the demo found."""
-    say(f"\n{TEST_VIDEOS} test videos       R@1     R@5    R@10  median rank")
+    say(f"\n{summary['test_videos']:>3} test videos        R@1     R@5    R@10  median rank")
     rows = {"text to video": summary["text_to_video"], "video to text": summary["video_to_text"]}
     if "without_pretraining" in summary:
         rows["  from scratch"] = summary["without_pretraining"]["text_to_video"]
@@ -53,12 +53,17 @@ def print_results(summary: dict[str, Any]) -> None:
     say(f"  multiple choice, five options {summary['multiple_choice_accuracy']:.1%}")
 
 
-def run(output: Path, *, from_scratch: bool = False) -> dict[str, Any]:
+def run(
+    output: Path, *, from_scratch: bool = False, train: int = 1000, test: int = 100, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
     """Run the whole demo.
 
     Args:
         output: Folder for everything. Earlier results in it are replaced; videos are kept where they are complete.
         from_scratch: Whether retrieval is also trained without pre-training.
+        train: Number of training videos.
+        test: Number of test videos.
+        overrides: Further settings of every step, such as ``["--max_steps", "2"]``.
 
     Returns:
         What ``summary.json`` holds.
@@ -73,8 +78,9 @@ def run(output: Path, *, from_scratch: bool = False) -> dict[str, Any]:
         shutil.rmtree(folder, ignore_errors=True)
     data = output / "data"
     say("Drawing the videos")
-    generate(data, scenes=SCENES, validation=50, test=TEST_VIDEOS)
-    common = ["--data_dir", str(data)]
+    generate(data, scenes=SCENES, train=train, validation=max(test // 2, 1), test=test)
+    # The folder knows how many videos it holds.
+    common = ["--data_dir", str(data), "--dataset_options", "{}", *overrides]
     start = ["--start_from", str(steps["pretraining"])]
     done = {
         "pretraining": launch("run_pretraining.py", "pretraining_moving_shapes.yaml", steps["pretraining"], *common),
@@ -87,6 +93,7 @@ def run(output: Path, *, from_scratch: bool = False) -> dict[str, Any]:
         **directions(done["retrieval"]),
         "multiple_choice_accuracy": done["multiple_choice"]["test"]["accuracy"],
         "r1_by_inference_clips": done["retrieval"]["test"]["r1_by_inference_clips"],
+        "test_videos": test,
         "seconds": round(time.monotonic() - started, 1),
     }
     if from_scratch:
