@@ -3,11 +3,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint format clean
+.PHONY: demo demo-retrieval test lint format clean
 
 # Pre-train, fine-tune, evaluate and answer questions on the embedded data set; the result is in runs/demo.
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py --output runs/demo
+
+# Retrieval and multiple choice on the embedded data set; the result is in runs/demo_retrieval/summary.json.
+demo-retrieval: $(INSTALLED)
+	$(BIN)/python examples/demo_retrieval.py --output runs/demo_retrieval
 
 # Lint, type-check, and every test with coverage.
 test: lint

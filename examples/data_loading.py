@@ -39,10 +39,15 @@ def load_splits(settings: DataSettings, config: str) -> dict[str, list[Row]]:
     if settings.dataset not in LOADERS:
         raise RecipeError(f"dataset must be one of {', '.join(sorted(LOADERS))}; got {settings.dataset!r}")
     splits = LOADERS[settings.dataset](config, settings.data_dir, **settings.dataset_options)
-    rows = {name: split.to_list() for name, split in splits.items() if len(split)}
+    rows = {name: [_with_video(row) for row in split.to_list()] for name, split in splits.items() if len(split)}
     if "train" not in rows:
         raise RecipeError(f"data set {settings.dataset} in {settings.data_dir} has no split 'train'")
     return rows
+
+
+def _with_video(row: Row) -> Row:
+    """An image is a video of one frame."""
+    return row if "video" in row or "image" not in row else {**row, "video": row["image"]}
 
 
 def group_by_video(rows: Iterable[Row]) -> list[list[Row]]:
@@ -51,6 +56,17 @@ def group_by_video(rows: Iterable[Row]) -> list[list[Row]]:
     for video, together in groupby(rows, key=lambda row: row["video"]):
         groups.setdefault(video, []).extend(together)
     return list(groups.values())
+
+
+def group_rows(rows: Iterable[Row], most: int) -> list[list[Row]]:
+    """The rows of each video in groups of at most so many; an epoch over the groups has every row once.
+
+    Example:
+        >>> rows = [{"video": name, "caption": str(number)} for number, name in enumerate("aaab")]
+        >>> [[row["caption"] for row in group] for group in group_rows(rows, 2)]
+        [['0', '1'], ['2'], ['3']]
+    """
+    return [group[first : first + most] for group in group_by_video(rows) for first in range(0, len(group), most)]
 
 
 class VideoDataset(Dataset[Any]):

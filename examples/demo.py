@@ -16,51 +16,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from demo_report import Answered, write_report
+from demo_steps import launch, say
 from transformers import pipeline
 from transformers.utils import logging
 
-from clipbert_hf import ClipBertError
 from datasets_scripts.moving_shapes import generate, load_moving_shapes
 
-HERE = Path(__file__).resolve().parent
 INFERENCE_CLIPS = (1, 4, 16)
 ANSWER_TYPES = ("color", "shape", "existence")
-
-
-class DemoError(ClipBertError):
-    """A step of the demo failed."""
-
-
-def launch(script: str, recipe: str, output: Path, *overrides: str) -> dict[str, Any]:
-    """Run a script with ``accelerate launch``, its output shown as it comes.
-
-    Returns:
-        Its ``results.json``.
-
-    Raises:
-        DemoError: If it fails.
-    """
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"]
-    command += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    arguments = [str(HERE / script), str(HERE / "recipes" / recipe), "--output_dir", str(output), *overrides]
-    # accelerate gives a process one thread. Idle ones must not spin, since a worker decodes on the same cores.
-    arguments += ["--threads", str(os.cpu_count() or 1)]
-    say(f"\n$ accelerate launch {' '.join(arguments)}")
-    environment = os.environ | {"OMP_WAIT_POLICY": "passive"}
-    status = subprocess.run([*command, *arguments], env=environment, check=False).returncode
-    if status:
-        raise DemoError(f"{script} ended with status {status}; its messages are above")
-    return json.loads((output / "results.json").read_text("utf-8"))
 
 
 def answer_questions(qa: Path, model: Path, data: Path) -> list[Answered]:
@@ -95,12 +65,6 @@ def print_results(summary: dict[str, Any], answered: Sequence[Answered]) -> None
         mark = "right" if best["answer"] == one.truth else f"wrong, it is {one.truth}"
         say(f"  {one.question}  {best['answer']} ({best['score']:.0%}, {mark})")
         say(f"      surest from {moment['start']:.1f} to {moment['end']:.1f} s: that clip alone {moment['score']:.0%}")
-
-
-def say(text: str) -> None:
-    """Print a line at once, in order with the output of the steps."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 def run(output: Path) -> dict[str, Any]:

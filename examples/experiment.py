@@ -13,8 +13,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from recipe import LoopSettings, write_yaml
+from start_points import is_cnn_parameter
 from torch import nn
-from training_loop import Summary
+from torch.utils.data import DataLoader
+from training_loop import Summary, Task, evaluate, train
 from transformers.utils.logging import disable_progress_bar
 
 from clipbert_hf import ClipBertError, ClipBertProcessor
@@ -52,6 +54,49 @@ def open_run(recipe: LoopSettings) -> Accelerator:
         accelerator.init_trackers("curves")
     accelerator.wait_for_everyone()
     return accelerator
+
+
+def train_and_test(
+    accelerator: Accelerator,
+    model: nn.Module,
+    processor: ClipBertProcessor,
+    recipe: LoopSettings,
+    *,
+    task: Task,
+    train_loader: DataLoader[Any],
+    validation_loader: DataLoader[Any] | None,
+    test_task: Task,
+    test_loader: DataLoader[Any] | None,
+) -> dict[str, Any]:
+    """Train, evaluate on the test split if there is one, and close the run.
+
+    Args:
+        accelerator: Of the run.
+        model: The model, not prepared yet.
+        processor: Its processor.
+        recipe: The settings.
+        task: For training and validation.
+        train_loader: See ``training_loop.train``.
+        validation_loader: Likewise.
+        test_task: For the test.
+        test_loader: Not prepared yet.
+
+    Returns:
+        The content of results.json.
+    """
+    trained, summary = train(
+        accelerator=accelerator,
+        model=model,
+        task=task,
+        train_loader=train_loader,
+        eval_loader=validation_loader,
+        settings=recipe,
+        is_cnn=is_cnn_parameter,
+    )
+    test = {}
+    if test_loader is not None:
+        test = evaluate(accelerator, trained, accelerator.prepare(test_loader), test_task, name="test")
+    return close_run(accelerator, trained, processor, recipe, summary=summary, test=test)
 
 
 def close_run(

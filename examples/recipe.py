@@ -96,6 +96,7 @@ class DataSettings:
     """Which data, and how it is read."""
 
     dataset: str = setting("moving_shapes", "name of a data set")
+    dataset_config: str | None = setting(None, "configuration of the data set; null: the one named after the task")
     data_dir: str = setting(help="folder of the data set")
     dataset_options: dict[str, Any] = field(default_factory=dict, metadata={"help": "further arguments of the loader"})
     num_workers: int = setting(1, "processes that decode videos; 0: the main process")
@@ -113,6 +114,9 @@ class StartSettings:
     vision: str | None = setting(None, "weights of the CNN: timm name, Hub id, folder, or file with model.backbone")
     text: str | None = setting(None, "BERT-family encoder and its tokenizer: Hub id or folder")
     model: dict[str, Any] = field(default_factory=dict, metadata={"help": "fields of ClipBertConfig"})
+    frozen: list[Literal["cnn", "word_embeddings"]] = field(
+        default_factory=list, metadata={"help": "parts that do not train (paper, table 6)"}
+    )
     vocabulary_size: int = setting(1000, "most word pieces of a new tokenizer, which is made where text is null")
     vocabulary_configs: list[str] = field(
         default_factory=list, metadata={"help": "configurations of the data set whose training texts it also covers"}

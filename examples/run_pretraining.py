@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     recipe = parse_recipe(PretrainingRecipe, arguments)
     accelerator = open_run(recipe)
     with accelerator.main_process_first():
-        splits = load_splits(recipe, "pretraining")
+        splits = load_splits(recipe, recipe.dataset_config or "pretraining")
         processor = create_processor(recipe, recipe, splits["train"], num_clips=1)
     model = create_model(ClipBertForPreTraining, recipe, processor)
     masker = TextMasker(

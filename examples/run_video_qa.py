@@ -1,4 +1,4 @@
-"""Fine-tune and evaluate ClipBERT on open-ended questions about videos.
+"""Fine-tune and evaluate ClipBERT on questions about videos: open-ended ones, counting, and image VQA.
 
     accelerate launch examples/run_video_qa.py examples/recipes/video_qa_moving_shapes.yaml \
         --data_dir data/moving_shapes --start_from runs/pretraining --output_dir runs/qa
@@ -11,35 +11,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from data_loading import Row, VideoDataset, create_loader, group_by_video, load_splits
-from experiment import close_run, open_run, run_script
+from clip_samples import ClipSamples, QuestionSettings, check_inference_clips, logits_by_clips, question_groups
+from data_loading import Row, VideoDataset, create_loader, load_splits
+from experiment import open_run, run_script, train_and_test
 from recipe import DataSettings, LoopSettings, RecipeError, StartSettings, parse_recipe, setting
-from start_points import create_model, create_processor, is_cnn_parameter
+from start_points import create_model, create_processor
 from torch import nn
-from training_loop import evaluate, train
 
-from clipbert_hf import ClipBertForVideoQuestionAnswering, ClipBertProcessor, aggregate_clip_logits
-from clipbert_hf.metrics import QAAccuracy
+from clipbert_hf import ClipBertForVideoQuestionAnswering, ClipBertForVideoRegression, ClipBertProcessor
+from clipbert_hf.metrics import QAAccuracy, count_error, soft_scores, vqa_score
+
+AnswerKind = Literal["open_ended", "count", "soft"]
 
 
 @dataclass(kw_only=True)
-class VideoQARecipe(LoopSettings, DataSettings, StartSettings):
-    """Open-ended question answering."""
+class VideoQARecipe(LoopSettings, DataSettings, StartSettings, QuestionSettings):
+    """Question answering."""
 
-    training_clips: int = setting(4, "clips of a video in training, drawn at random")
-    validation_clips: int = setting(4, "clips of a video in the evaluations during training")
-    inference_clips: list[int] = field(
-        default_factory=lambda: [16],
-        metadata={"help": "numbers of clips of a video in the test; each divides the largest"},
+    answer_kind: Literal["open_ended", "count", "soft"] = setting(
+        "open_ended", "answers are words; numbers of repetitions; or soft: the words of several people (VQA v2)"
     )
-    questions_per_video: int | None = setting(None, "most questions of a video in a training step, drawn at random")
     answer_vocabulary_size: int | None = setting(None, "only so many answers, the most frequent; null: all")
-    text_only: bool = setting(False, "no video, in training and test: how far do the questions alone lead?")
 
 
 def answer_vocabulary(rows: Sequence[Row], size: int | None = None) -> list[str]:
@@ -48,47 +45,27 @@ def answer_vocabulary(rows: Sequence[Row], size: int | None = None) -> list[str]
     return sorted(counts, key=lambda answer: (-counts[answer], answer))[:size]
 
 
-class QASamples:
-    """Reads the clips and the questions of a video.
-
-    Args:
-        processor: Of the model.
-        recipe: The settings.
-        clips: Clips a video.
-        training: Whether clips are drawn at random.
-    """
-
-    def __init__(self, processor: ClipBertProcessor, recipe: VideoQARecipe, *, clips: int, training: bool) -> None:
-        self.processor, self.recipe, self.clips, self.training = processor, recipe, clips, training
-
-    def __call__(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
-        """One sample: ``pixels`` (1, K, T, 3, L, L) and ``rows``."""
-        if self.recipe.text_only:
-            pixels = self._nothing()
-        else:
-            pixels = self.processor.video_processor(
-                rows[0]["video"],
-                num_clips=self.clips,
-                sampling_strategy="random" if self.training else "dense",
-                generator=generator,
-            )["pixel_values_videos"]
-        most = self.recipe.questions_per_video
-        if self.training and most is not None and len(rows) > most:
-            rows = [rows[index] for index in np.sort(generator.permutation(len(rows))[:most])]
-        return {"pixels": pixels, "rows": rows}
-
-    def _nothing(self) -> torch.Tensor:
-        """The mean colour everywhere. All clips would be the same, so there is one."""
-        video = self.processor.video_processor
-        side = video.size["longest_edge"]
-        return torch.zeros(1, 1, video.num_frames, 3, side, side)
+def answer_scores(row: Row) -> dict[str, float]:
+    """Soft scores of a question: from what people answered, or as the data set gives them."""
+    answers = row["answers"]
+    if all(isinstance(answer, str) for answer in answers):
+        return soft_scores(answers)
+    return {entry["answer"]: entry["score"] for entry in answers}
 
 
 class QACollator:
-    """Samples to a batch: what the model takes, the labels, and the rows for the metric."""
+    """Samples to a batch: what the model takes, the labels, and the rows for the metric.
 
-    def __init__(self, processor: ClipBertProcessor, answers: Sequence[str]) -> None:
-        self.processor = processor
+    Args:
+        processor: Of the model.
+        answers: The vocabulary; empty for counts.
+        answer_kind: What the labels are.
+    """
+
+    def __init__(
+        self, processor: ClipBertProcessor, answers: Sequence[str], answer_kind: AnswerKind = "open_ended"
+    ) -> None:
+        self.processor, self.answer_kind = processor, answer_kind
         self.labels = {answer: index for index, answer in enumerate(answers)}
 
     def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -96,13 +73,24 @@ class QACollator:
         rows = [sample["rows"] for sample in samples]
         inputs = dict(self.processor(text=[[row["question"] for row in group] for group in rows]))
         inputs["pixel_values_videos"] = torch.cat([sample["pixels"] for sample in samples])
-        labels = [self.labels.get(row["answer"], -100) for group in rows for row in group]
         return {
             "inputs": inputs,
-            "labels": torch.tensor(labels),
+            "labels": self._labels([row for group in rows for row in group]),
             "rows": rows,
             "ids": [row["id"] for group in rows for row in group],
         }
+
+    def _labels(self, rows: Sequence[Row]) -> torch.Tensor:
+        if self.answer_kind == "count":
+            return torch.tensor([float(row["answer"]) for row in rows])
+        if self.answer_kind == "open_ended":
+            return torch.tensor([self.labels.get(row["answer"], -100) for row in rows])
+        labels = torch.zeros(len(rows), len(self.labels))
+        for place, row in enumerate(rows):
+            for answer, score in answer_scores(row).items():
+                if answer in self.labels:
+                    labels[place, self.labels[answer]] = score
+        return labels
 
 
 class VideoQATask:
@@ -112,33 +100,40 @@ class VideoQATask:
         answers: The vocabulary.
         score_aggregation: Of the model.
         inference_clips: The numbers of clips to evaluate; batches hold as many as the largest.
+        answer_kind: What is predicted.
     """
 
-    def __init__(self, answers: Sequence[str], score_aggregation: Any, inference_clips: Sequence[int]) -> None:
-        self.answers, self.score_aggregation = answers, score_aggregation
+    def __init__(
+        self,
+        answers: Sequence[str],
+        score_aggregation: Any,
+        inference_clips: Sequence[int],
+        answer_kind: AnswerKind = "open_ended",
+    ) -> None:
+        self.answers, self.score_aggregation, self.answer_kind = answers, score_aggregation, answer_kind
         self.inference_clips = sorted(inference_clips)
 
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
-        """Cross-entropy of the aggregated logits."""
+        """Cross-entropy of the aggregated logits, binary with soft labels; squared error of counts."""
         return model(**batch["inputs"], labels=batch["labels"]).loss
 
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Any]:
         """For each video a list of (row, {number of clips: predicted answer})."""
         clip_logits = model(**batch["inputs"]).clip_logits  # (N, K, L)
-        clips = clip_logits.shape[1]
-        chosen = {}
-        for count in self.inference_clips:
-            # Dense clips start at delta * i / N: those of N are every (K / N)-th of those of K.
-            some = clip_logits[:, :: clips // count]
-            best = aggregate_clip_logits(some, self.score_aggregation).argmax(-1)
-            chosen[count] = [self.answers[index] for index in best.tolist()]
+        by_clips = logits_by_clips(clip_logits, self.score_aggregation, self.inference_clips)
+        chosen: dict[int, list[Any]] = {}
+        for count, logits in by_clips.items():
+            if self.answer_kind == "count":
+                chosen[count] = logits.squeeze(-1).tolist()
+            else:
+                chosen[count] = [self.answers[index] for index in logits.argmax(-1).tolist()]
         records, first = [], 0
         for rows in batch["rows"]:
             places = range(first, first + len(rows))
             records.append(
                 [
                     (
-                        {name: row.get(name) for name in ("id", "answer", "answer_type")},
+                        {name: row.get(name) for name in ("id", "answer", "answers", "answer_type")},
                         {n: chosen[n][p] for n in chosen},
                     )
                     for row, p in zip(rows, places, strict=True)
@@ -148,31 +143,51 @@ class VideoQATask:
         return records
 
     def metrics(self, records: list[Any]) -> dict[str, float]:
-        """Accuracy with the most clips, by type of answer, and with each number of clips."""
+        """The metric with the most clips, by type of answer, and with each number of clips."""
         questions = [question for video in records for question in video]
-        references = [row["answer"] for row, _ in questions]
-        types = [row["answer_type"] or "all" for row, _ in questions]
-        metric, metrics = QAAccuracy(), {}
+        rows = [row for row, _ in questions]
+        metrics: dict[str, float] = {}
         for count in self.inference_clips:
-            result = metric.compute(
-                predictions=[predicted[count] for _, predicted in questions],
-                references=references,
-                answer_types=types,
-                vocabulary=self.answers,
-            )
-            metrics[f"accuracy_by_inference_clips/{count}"] = result["accuracy"]
-        metrics |= {"accuracy": result["accuracy"], "upper_bound": result["upper_bound"]}
-        return metrics | {f"accuracy_by_type/{kind}": value for kind, value in result["accuracy_by_type"].items()}
+            result = self._compare([predicted[count] for _, predicted in questions], rows)
+            main = next(iter(result))
+            metrics[f"{main}_by_inference_clips/{count}"] = result[main]
+        return metrics | result
+
+    def _compare(self, predictions: list[Any], rows: list[Row]) -> dict[str, float]:
+        """Metrics of the split; the first is the one that is reported for each number of clips."""
+        types = [row["answer_type"] or "all" for row in rows]
+        if self.answer_kind == "count":
+            return count_error(np.array(predictions), np.array([float(row["answer"]) for row in rows]))
+        if self.answer_kind == "soft":
+            if not isinstance(rows[0]["answers"][0], str):  # scores are all there is
+                pairs = zip(predictions, rows, strict=True)
+                return {"score": float(np.mean([answer_scores(row).get(answer, 0.0) for answer, row in pairs]))}
+            result = vqa_score(predictions, [row["answers"] for row in rows], answer_types=types)
+            first = {"score": result["score"]}
+            return first | {f"score_by_type/{kind}": value for kind, value in result["score_by_type"].items()}
+        result = QAAccuracy().compute(
+            predictions=predictions,
+            references=[row["answer"] for row in rows],
+            answer_types=types,
+            vocabulary=self.answers,
+        )
+        first = {"accuracy": result["accuracy"], "upper_bound": result["upper_bound"]}
+        return first | {f"accuracy_by_type/{kind}": value for kind, value in result["accuracy_by_type"].items()}
 
 
-def check_inference_clips(counts: Sequence[int]) -> None:
-    """Check that one pass over the largest number of clips serves all.
+def vocabulary_of(recipe: VideoQARecipe, rows: Sequence[Row]) -> list[str]:
+    """The answers that a model learns; none where it counts.
 
     Raises:
-        RecipeError: If not.
+        RecipeError: If the rows lack what the kind of answers asks for.
     """
-    if not counts or min(counts) < 1 or any(max(counts) % count for count in counts):
-        raise RecipeError(f"inference_clips must be numbers of at least 1 that divide the largest; got {list(counts)}")
+    if recipe.answer_kind == "count":
+        return []
+    if recipe.answer_kind == "soft":
+        if any(not row.get("answers") for row in rows):
+            raise RecipeError(f"answer_kind=soft needs rows with 'answers', those of several people; {recipe.dataset}")
+        rows = [{"answer": answer} for row in rows for answer in answer_scores(row)]
+    return answer_vocabulary(rows, recipe.answer_vocabulary_size)
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -181,36 +196,44 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     check_inference_clips(recipe.inference_clips)
     accelerator = open_run(recipe)
     with accelerator.main_process_first():
-        splits = load_splits(recipe, "qa")
+        splits = load_splits(recipe, recipe.dataset_config or "qa")
         processor = create_processor(recipe, recipe, splits["train"], num_clips=max(recipe.inference_clips))
-    answers = answer_vocabulary(splits["train"], recipe.answer_vocabulary_size)
-    model = create_model(ClipBertForVideoQuestionAnswering, recipe, processor, labels=answers)
-    aggregation = model.config.score_aggregation
-    collate = QACollator(processor, answers)
+    answers, kind = vocabulary_of(recipe, splits["train"]), recipe.answer_kind
+    if kind == "count":
+        model: Any = create_model(ClipBertForVideoRegression, recipe, processor)
+    else:
+        model = create_model(ClipBertForVideoQuestionAnswering, recipe, processor, labels=answers)
+    collate = QACollator(processor, answers, kind)
 
     def loader(split: str, clips: int, training: bool = False) -> Any:
         if split not in splits:
             return None
-        read = QASamples(processor, recipe, clips=clips, training=training)
-        dataset = VideoDataset(group_by_video(splits[split]), read, seed=recipe.seed)
+        read = ClipSamples(
+            processor,
+            clips=clips,
+            training=training,
+            most_rows=recipe.questions_per_video,
+            text_only=recipe.text_only,
+            training_sampling=recipe.training_sampling,
+        )
+        groups = question_groups(splits[split], recipe, training=training)
+        dataset = VideoDataset(groups, read, seed=recipe.seed)
         return create_loader(dataset, collate, recipe, recipe, training=training)
 
-    blind = recipe.text_only
-    trained, summary = train(
-        accelerator=accelerator,
-        model=model,
-        task=VideoQATask(answers, aggregation, [1 if blind else recipe.validation_clips]),
+    def task(clips: list[int]) -> VideoQATask:
+        return VideoQATask(answers, model.config.score_aggregation, [1] if recipe.text_only else clips, kind)
+
+    return train_and_test(
+        accelerator,
+        model,
+        processor,
+        recipe,
+        task=task([recipe.validation_clips]),
         train_loader=loader("train", recipe.training_clips, training=True),
-        eval_loader=loader("validation", recipe.validation_clips),
-        settings=recipe,
-        is_cnn=is_cnn_parameter,
+        validation_loader=loader("validation", recipe.validation_clips),
+        test_task=task(recipe.inference_clips),
+        test_loader=loader("test", max(recipe.inference_clips)),
     )
-    test_loader = loader("test", max(recipe.inference_clips))
-    test = {}
-    if test_loader is not None:
-        task = VideoQATask(answers, aggregation, [1] if blind else recipe.inference_clips)
-        test = evaluate(accelerator, trained, accelerator.prepare(test_loader), task, name="test")
-    return close_run(accelerator, trained, processor, recipe, summary=summary, test=test)
 
 
 if __name__ == "__main__":

@@ -92,6 +92,20 @@ def create_model(
     Raises:
         RecipeError: If the model's settings have an unknown key.
     """
+    model = _create_model(model_class, start, processor, labels)
+    for name, parameter in model.named_parameters():
+        if any(_FROZEN[part] in name for part in start.frozen):
+            parameter.requires_grad_(False)
+    return model
+
+
+# What stands in the names of a part's parameters. The grid encoder after the CNN trains in any case.
+_FROZEN = {"cnn": "grid_backbone.backbone.", "word_embeddings": "embeddings.word_embeddings."}
+
+
+def _create_model(
+    model_class: type[Model], start: StartSettings, processor: ClipBertProcessor, labels: list[str] | None
+) -> Model:
     check_keys(start.model, {entry.name for entry in dataclasses.fields(ClipBertConfig)}, name="model")
     options: dict[str, Any] = dict(start.model)
     if labels is not None:

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import run_pretraining
 from accelerate.state import AcceleratorState, GradientState
+from script_runs import EXAMPLES, TINY
 
 from datasets_scripts.moving_shapes import load_moving_shapes
 
@@ -24,4 +26,14 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 24 training, 5 validation and 6 test videos."""
     folder = tmp_path_factory.mktemp("moving_shapes")
     load_moving_shapes("qa", folder, train=24, validation=5, test=6, workers=1, progress=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pretrained(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pretrained")
+    recipe = EXAMPLES / "recipes" / "pretraining_moving_shapes.yaml"
+    # A tiny model, pre-trained for two steps.
+    options = [*TINY, "--data_dir", str(small_data), "--output_dir", str(folder), "--max_steps", "2"]
+    run_pretraining.main([str(recipe), *options, "--batch_size", "4", "--tracker", "none", "--num_workers", "0"])
     return folder

@@ -9,7 +9,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from recipe import RecipeError, parse_recipe, read_yaml, setting, write_yaml
+from run_multiple_choice import MultipleChoiceRecipe
 from run_pretraining import PretrainingRecipe
+from run_retrieval import RetrievalRecipe
 from run_video_qa import VideoQARecipe
 
 RECIPES = Path(__file__).parents[2] / "examples" / "recipes"
@@ -156,19 +158,22 @@ def test_what_is_written_is_read_back(
     assert parse_recipe(Toy, [str(path)]) == toy
 
 
-@pytest.mark.parametrize(
-    ("recipe_class", "pattern"), [(PretrainingRecipe, "pretraining_*.yaml"), (VideoQARecipe, "video_qa_*.yaml")]
-)
-def test_the_recipes_of_the_project_are_valid(recipe_class: type, pattern: str) -> None:
-    paths = list(RECIPES.glob(pattern))
-    assert paths
-    for path in paths:
-        recipe = parse_recipe(recipe_class, [str(path)])
-        assert set(yaml.safe_load(path.read_text())) <= {entry.name for entry in fields(recipe)}
+KINDS = {
+    "pretraining": PretrainingRecipe,
+    "video_qa": VideoQARecipe,
+    "retrieval": RetrievalRecipe,
+    "multiple_choice": MultipleChoiceRecipe,
+}
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_recipes_of_the_project_are_valid(path: Path) -> None:
+    recipe = parse_recipe(next(kind for name, kind in KINDS.items() if path.name.startswith(name)), [str(path)])
+    assert set(yaml.safe_load(path.read_text())) <= {entry.name for entry in fields(recipe)}
 
 
 def test_every_setting_is_explained() -> None:
-    for recipe_class in (PretrainingRecipe, VideoQARecipe):
+    for recipe_class in KINDS.values():
         assert all(entry.metadata.get("help") for entry in fields(recipe_class))
 
 

@@ -5,27 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import run_pretraining
 import run_video_qa
 import torch
-from data_loading import group_by_video, load_splits
-from recipe import DataSettings, RecipeError, parse_recipe
-from run_video_qa import QACollator, QASamples, VideoQARecipe, VideoQATask, answer_vocabulary, check_inference_clips
-from script_runs import EXAMPLES, SHORT, TINY, assert_same_weights, finish, kill_after, launch
+from clip_samples import ClipSamples, QuestionSettings, check_inference_clips, question_groups
+from data_loading import LOADERS, group_by_video, load_splits
+from datasets import DatasetDict
+from recipe import DataSettings, RecipeError
+from run_video_qa import QACollator, VideoQATask, answer_vocabulary
+from script_runs import EXAMPLES, SHORT, assert_same_weights, finish, kill_after, launch
 from transformers import pipeline
 
 from clipbert_hf import ClipBertForVideoQuestionAnswering, ClipBertProcessor
+from datasets_scripts.moving_shapes import load_moving_shapes
 
 RECIPE = "video_qa_moving_shapes.yaml"
-
-
-@pytest.fixture(scope="session")
-def pretrained(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pretrained")
-    recipe = EXAMPLES / "recipes" / "pretraining_moving_shapes.yaml"
-    options = [*TINY, "--data_dir", str(small_data), "--output_dir", str(folder), "--max_steps", "2"]
-    run_pretraining.main([str(recipe), *options, "--batch_size", "4", "--tracker", "none", "--num_workers", "0"])
-    return folder
 
 
 def qa(small_data: Path, pretrained: Path, output: Path, *overrides: str) -> list[str]:
@@ -58,9 +51,8 @@ def test_train_kill_resume_and_load(small_data: Path, pretrained: Path, tmp_path
 def test_text_only_does_not_see_the_video(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
     results = run_video_qa.main(qa(small_data, pretrained, tmp_path, "--text_only", "true"))
     assert results["test"]["accuracy_by_inference_clips"] == {"1": results["test"]["accuracy"]}
-    recipe = parse_recipe(VideoQARecipe, qa(small_data, pretrained, tmp_path, "--text_only", "true"))
     processor = ClipBertProcessor.from_pretrained(pretrained)
-    read = QASamples(processor, recipe, clips=4, training=True)
+    read = ClipSamples(processor, clips=4, training=True, text_only=True)
     sample = read([{"video": "/there/is/no.mp4", "question": "what ?"}], np.random.default_rng(0))
     assert sample["pixels"].shape == (1, 1, 1, 3, 64, 64)
     assert not sample["pixels"].any()
@@ -102,12 +94,9 @@ def test_one_pass_reads_the_same_frames(small_data: Path, pretrained: Path) -> N
 
 
 def test_batches(small_data: Path, pretrained: Path) -> None:
-    recipe = parse_recipe(
-        VideoQARecipe, ["--output_dir", "x", "--data_dir", str(small_data), "--questions_per_video", "2"]
-    )
     processor = ClipBertProcessor.from_pretrained(pretrained)
-    groups = group_by_video(load_splits(recipe, "qa")["train"])
-    training = QASamples(processor, recipe, clips=3, training=True)
+    groups = group_by_video(load_splits(DataSettings(data_dir=str(small_data)), "qa")["train"])
+    training = ClipSamples(processor, clips=3, training=True, most_rows=2)
     samples = [training(group, np.random.default_rng(index)) for index, group in enumerate(groups[:2])]
     batch = QACollator(processor, ["red", "yes"])(samples)
     assert batch["inputs"]["pixel_values_videos"].shape == (2, 3, 1, 3, 64, 64)
@@ -119,7 +108,7 @@ def test_batches(small_data: Path, pretrained: Path) -> None:
     assert torch.equal(samples[0]["pixels"], again["pixels"])
     assert samples[0]["rows"] == again["rows"]
     assert not torch.equal(samples[0]["pixels"], other["pixels"])
-    everything = QASamples(processor, recipe, clips=3, training=False)(groups[0], np.random.default_rng(0))
+    everything = ClipSamples(processor, clips=3, training=False, most_rows=2)(groups[0], np.random.default_rng(0))
     assert everything["rows"] == groups[0]
 
 
@@ -152,3 +141,62 @@ def test_answer_vocabulary() -> None:
 def test_inference_clips_that_do_not_fit(counts: list[int]) -> None:
     with pytest.raises(RecipeError, match=r"inference_clips must be .* divide the largest; got"):
         check_inference_clips(counts)
+
+
+def test_counting(small_data: Path, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(config: str, folder: str, **options: object) -> DatasetDict:
+        splits = load_moving_shapes("qa", small_data, progress=False)
+        return splits.map(lambda row: {"answer": str(len(row["question"]) % 5), "answer_type": None})
+
+    monkeypatch.setitem(LOADERS, "moving_shapes", load)
+    results = run_video_qa.main(qa(small_data, pretrained, tmp_path, "--answer_kind", "count", "--best_metric", "mse"))
+    assert set(results["test"]) == {"mse_by_inference_clips", "mse", "mse_unrounded", "accuracy"}
+    assert results["test"]["mse_by_inference_clips"]["16"] == results["test"]["mse"]
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_soft_answers(
+    scored: bool, small_data: Path, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def people(row: dict[str, str]) -> dict[str, object]:
+        if scored:
+            return {"answers": [{"answer": row["answer"], "score": 1.0}, {"answer": "blue", "score": 0.3}]}
+        return {"answers": [row["answer"]] * 9 + ["blue"]}
+
+    def load(config: str, folder: str, **options: object) -> DatasetDict:
+        return load_moving_shapes("qa", small_data, progress=False).map(people, remove_columns=["answer"])
+
+    monkeypatch.setitem(LOADERS, "moving_shapes", load)
+    results = run_video_qa.main(qa(small_data, pretrained, tmp_path, "--answer_kind", "soft", "--best_metric", "score"))
+    assert 0 <= results["test"]["score"] <= 1
+    assert ("score_by_type" in results["test"]) != scored
+
+
+def test_soft_labels() -> None:
+    collate = QACollator(None, ["red", "blue"], "soft")  # type: ignore[arg-type]
+    rows = [{"answers": ["red"] * 2 + ["Red."] + ["blue", "pink"]}, {"answers": [{"answer": "blue", "score": 0.3}]}]
+    assert collate._labels(rows).tolist() == [[1.0, pytest.approx(1 / 3)], [0.0, pytest.approx(0.3)]]
+    metric = VideoQATask(["red", "blue"], "mean", [1], "soft")
+    records = [[({"answers": row["answers"], "answer_type": None}, {1: "blue"})] for row in rows[1:]]
+    assert metric.metrics(records)["score"] == pytest.approx(0.3)
+
+
+def test_soft_answers_need_answers(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="rows with 'answers'"):
+        run_video_qa.main(qa(small_data, pretrained, tmp_path, "--answer_kind", "soft"))
+
+
+def test_count_table() -> None:
+    task = VideoQATask([], "mean", [1], "count")
+    rows = [({"answer": answer, "answer_type": None}, {1: number}) for answer, number in (("2", 2.4), ("3", 5.0))]
+    assert task.metrics([rows])["mse"] == 2.0
+    assert task.metrics([rows])["mse_by_inference_clips/1"] == 2.0
+
+
+def test_an_epoch_of_questions(small_data: Path) -> None:
+    rows = load_splits(DataSettings(data_dir=str(small_data)), "qa")["test"]
+    settings = QuestionSettings(questions_per_video=4, epoch_of="questions")
+    groups = question_groups(rows, settings, training=True)
+    assert [row for group in groups for row in group] == rows
+    assert [len(group) for group in groups[:3]] == [4, 2, 4]
+    assert question_groups(rows, settings, training=False) == group_by_video(rows)

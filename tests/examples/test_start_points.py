@@ -54,6 +54,16 @@ def test_new_model() -> None:
     assert not any("embeddings" in name or "classifier" in name for name in cnn)
 
 
+def test_frozen_parts() -> None:
+    start = StartSettings(model=TINY, frozen=["cnn", "word_embeddings"])
+    processor = create_processor(start, DataSettings(data_dir="x"), ROWS, num_clips=1)
+    model = create_model(ClipBertForVideoQuestionAnswering, start, processor, labels=["red"])
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert not any("backbone.conv1" in name or "word_embeddings" in name for name in trained)
+    assert any("grid_encoder" in name for name in trained)
+    assert any("classifier" in name for name in trained)
+
+
 def test_parts(tmp_path: Path) -> None:
     cnn = timm.create_model("resnet18", pretrained=False, layers=[1, 1, 1, 1])
     torch.save(cnn.state_dict(), tmp_path / "cnn.pt")
