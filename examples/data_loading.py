@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -12,14 +13,25 @@ from datasets import DatasetDict
 from recipe import DataSettings, LoopSettings, RecipeError
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from datasets_scripts import load
+from datasets_scripts.loading import LOADERS as ANNOTATED
 from datasets_scripts.moving_shapes import load_moving_shapes
 
 Row = dict[str, Any]
+
+
+def _load_annotated(name: str, config: str, data_dir: str, **options: Any) -> DatasetDict:
+    """Load a data set of annotation files; the folder of its videos or images is among the options."""
+    splits = load(name, config, annotation_dir=data_dir, **options)
+    # ActivityNet Captions publishes two validation splits and no test; the paper reports the first.
+    return DatasetDict({{"val1": "test"}.get(split, split): rows for split, rows in splits.items()})
+
 
 # A loader takes the configuration (qa, retrieval, multiple_choice, pretraining), the data folder and options of its
 # own, and returns the splits train, validation and test, as far as they exist, in the project's row schemas.
 LOADERS: dict[str, Callable[..., DatasetDict]] = {
     "moving_shapes": load_moving_shapes,
+    **{name: partial(_load_annotated, name) for name in ANNOTATED},
 }
 
 
