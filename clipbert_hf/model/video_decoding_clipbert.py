@@ -2,7 +2,7 @@
 
 ================  ======================================================================================
 ``"auto"``        PyAV, the only one that was exact on every undamaged file that we tried; it reads the most
-                  formats, and over our benchmark no other is faster.
+                  formats, and in our benchmark no other is faster on average.
 ``"pyav"``        The same.
 ``"decord"``      Only where a file's packets prove that its frames will be right; an error elsewhere.
 ``"torchcodec"``  The same proof; an optional dependency.
