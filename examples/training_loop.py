@@ -7,10 +7,12 @@ position, and that it has a random generator of its own; ``data_loading.create_l
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -231,11 +233,7 @@ class _Run:
             loss = self.task.loss(self.model, batch)
         value = float(loss.detach())
         if not math.isfinite(value):
-            ids = batch.get("ids", "not given") if isinstance(batch, dict) else "not given"
-            raise TrainingError(
-                f"the loss is {value} in step {self.progress.step + 1} (epoch {self.progress.epoch + 1}, batch "
-                f"{self.progress.batch + 1}); ids of the samples: {ids}. Lower learning_rate, or use fp32"
-            )
+            self._stop_at(value, batch.get("ids", "not given") if isinstance(batch, dict) else "not given")
         self.log.add_loss(value)
         self.accelerator.backward(loss)
         if self.accelerator.sync_gradients and self.settings.max_grad_norm is not None:
@@ -244,6 +242,18 @@ class _Run:
         if self.accelerator.sync_gradients and not self.optimizer.step_was_skipped:
             self.schedule.step()
         self.optimizer.zero_grad()
+
+    def _stop_at(self, loss: float, ids: Any) -> None:
+        """Name the samples of a loss that is not finite, in the error and in a file of this process."""
+        progress, process = self.progress, self.accelerator.process_index
+        path = Path(self.settings.output_dir) / f"non_finite_loss_{process}.json"
+        place = {"step": progress.step + 1, "epoch": progress.epoch + 1, "batch": progress.batch + 1}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({**place, "loss": str(loss), "ids": ids}, indent=2, default=str) + "\n", "utf-8")
+        raise TrainingError(
+            f"the loss is {loss} in step {place['step']} (epoch {place['epoch']}, batch {place['batch']}); ids of the "
+            f"samples: {ids} (also in {path}). Lower learning_rate, or use fp32"
+        )
 
     def _after_step(self) -> None:
         settings, progress = self.settings, self.progress

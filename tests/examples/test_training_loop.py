@@ -279,6 +279,9 @@ def test_a_loss_that_is_not_finite(tmp_path: Path, value: float) -> None:
 
     with pytest.raises(TrainingError, match=rf"loss is {value} in step 8 \(epoch 2, batch 2\); ids.*'sample \d+'"):
         run(tmp_path, Broken())
+    written = json.loads(next(tmp_path.rglob("non_finite_loss_0.json")).read_text())
+    assert (written["step"], written["epoch"], written["batch"], written["loss"]) == (8, 2, 2, str(value))
+    assert all(name.startswith("sample ") for name in written["ids"])
 
 
 def test_log_and_tracker(tmp_path: Path) -> None:
