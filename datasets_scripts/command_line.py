@@ -8,7 +8,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from datasets_scripts.annotation_builder import AnnotationBuilder
 from datasets_scripts.errors import DatasetError
+from datasets_scripts.loading import create_builder
 
 
 def data_set_parser(program: str, description: str) -> argparse.ArgumentParser:
@@ -60,6 +62,27 @@ def loader_arguments(options: argparse.Namespace) -> dict[str, Any]:
         except ValueError:
             parsed[name] = value
     return {"annotation_dir": options.annotation_dir, "video_dir": options.video_dir, "options": parsed}
+
+
+def reported_builder(options: argparse.Namespace) -> AnnotationBuilder:
+    """Create the builder that the parsed arguments name, and say what it found.
+
+    Raises:
+        DatasetError: As :func:`loader_arguments` and ``create_builder`` do.
+    """
+    given = loader_arguments(options)
+    builder = create_builder(
+        options.name,
+        options.config,
+        annotation_dir=given["annotation_dir"],
+        video_dir=given["video_dir"],
+        missing=options.missing,
+        check=options.check,
+        progress=not options.no_progress,
+        **given["options"],
+    )
+    sys.stdout.write(builder.report.summary() + "\n")
+    return builder
 
 
 def run(work: Callable[[], int]) -> int:

@@ -33,10 +33,9 @@ from typing import Any, Literal, get_args
 from datasets import Features, Image, Video
 
 from datasets_scripts.annotation_builder import AnnotationBuilder
-from datasets_scripts.command_line import add_policy, data_set_parser, loader_arguments, run
+from datasets_scripts.command_line import add_policy, data_set_parser, reported_builder, run
 from datasets_scripts.errors import DatasetError
 from datasets_scripts.export_card import MANIFEST, read_manifest, write_card
-from datasets_scripts.loading import create_builder
 from datasets_scripts.schemas import features, media_column
 
 MediaMode = Literal["names", "files", "embed"]
@@ -264,18 +263,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def work() -> int:
-        given = loader_arguments(options)
-        builder = create_builder(
-            options.name,
-            options.config,
-            annotation_dir=given["annotation_dir"],
-            video_dir=given["video_dir"],
-            missing=options.missing,
-            check=options.check,
-            progress=not options.no_progress,
-            **given["options"],
-        )
-        sys.stdout.write(builder.report.summary() + "\n")
+        builder = reported_builder(options)
         done = export(builder, options.output, media=options.media)
         counts = ", ".join(f"{split} {count:,}" for split, count in done.rows.items())
         sys.stdout.write(f"{done.folder}: {done.config}, rows: {counts}; {done.media:,} files with them\n")

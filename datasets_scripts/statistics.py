@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from datasets_scripts.annotation_plan import Published
-from datasets_scripts.command_line import add_policy, data_set_parser, loader_arguments, run
+from datasets_scripts.command_line import add_policy, data_set_parser, reported_builder, run
 from datasets_scripts.errors import DatasetError
-from datasets_scripts.loading import create_builder
 from datasets_scripts.vocabulary import build_answer_vocabulary
 
 _WORD = re.compile(r"\w+(?:'\w+)?")
@@ -102,18 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def work() -> int:
-        given = loader_arguments(options)
-        builder = create_builder(
-            options.name,
-            options.config,
-            annotation_dir=given["annotation_dir"],
-            video_dir=given["video_dir"],
-            missing=options.missing,
-            check=options.check,
-            progress=not options.no_progress,
-            **given["options"],
-        )
-        sys.stdout.write(builder.report.summary() + "\n")
+        builder = reported_builder(options)
         splits = {split: builder.rows(split) for split in builder.report.splits}
         counts = count(splits, builder.plan.published)
         sys.stdout.write(table(counts, builder.plan.published))
