@@ -16,6 +16,7 @@ from recipe import LoopSettings, write_yaml
 from start_points import is_cnn_parameter
 from torch import nn
 from torch.utils.data import DataLoader
+from trackers import installed_tracker, start_tracker
 from training_loop import Summary, Task, evaluate, train
 from transformers.utils.logging import disable_progress_bar
 
@@ -41,7 +42,7 @@ def open_run(recipe: LoopSettings) -> Accelerator:
     accelerator = Accelerator(
         gradient_accumulation_steps=recipe.gradient_accumulation_steps,
         mixed_precision="no" if recipe.mixed_precision == "fp32" else recipe.mixed_precision,
-        log_with=None if recipe.tracker == "none" else recipe.tracker,
+        log_with=installed_tracker(recipe.tracker),
         project_dir=recipe.output_dir,
         step_scheduler_with_optimizer=False,
     )
@@ -50,8 +51,7 @@ def open_run(recipe: LoopSettings) -> Accelerator:
     if accelerator.is_main_process:
         output.mkdir(parents=True, exist_ok=True)
         write_yaml(recipe, output / "recipe.yaml")
-    if recipe.tracker != "none":
-        accelerator.init_trackers("curves")
+    start_tracker(accelerator, recipe)
     accelerator.wait_for_everyone()
     return accelerator
 

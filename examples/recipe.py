@@ -77,7 +77,7 @@ class LoopSettings:
     best_is: Literal["highest", "lowest"] = setting("highest", "which value of best_metric is best")
     resume_from_checkpoint: str | None = setting(None, "a checkpoint folder, or last: that of output_dir if any")
     log_every: int = setting(10, "steps between points of the curves")
-    tracker: Literal["tensorboard", "none"] = setting("tensorboard", "where curves go")
+    tracker: Literal["tensorboard", "trackio", "wandb", "none"] = setting("tensorboard", "where curves go")
     threads: int | None = setting(None, "CPU threads of the model; null: what PyTorch takes")
 
     def __post_init__(self) -> None:
