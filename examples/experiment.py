@@ -13,6 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from recipe import LoopSettings, write_yaml
+from sharding import deepspeed_plugin, fsdp_plugin
 from start_points import is_cnn_parameter
 from torch import nn
 from torch.utils.data import DataLoader
@@ -44,6 +45,8 @@ def open_run(recipe: LoopSettings) -> Accelerator:
         mixed_precision="no" if recipe.mixed_precision == "fp32" else recipe.mixed_precision,
         log_with=installed_tracker(recipe.tracker),
         project_dir=recipe.output_dir,
+        deepspeed_plugin=deepspeed_plugin(recipe),
+        fsdp_plugin=fsdp_plugin(),
         step_scheduler_with_optimizer=False,
     )
     set_seed(recipe.seed)
