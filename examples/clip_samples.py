@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from data_loading import Row, group_by_video, group_rows
+from data_loading import group_by_video, group_rows
+from data_splits import Row
 from recipe import RecipeError, setting
 
 from clipbert_hf import ClipBertProcessor, aggregate_clip_logits

@@ -1,65 +1,16 @@
-"""From rows to batches: data sets by name, random clips that do not depend on the number of workers, loaders."""
+"""From rows to batches: random clips that do not depend on the number of workers, and loaders."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import DatasetDict
-from recipe import DataSettings, LoopSettings, RecipeError
+from data_splits import Row
+from recipe import DataSettings, LoopSettings
 from torch.utils.data import DataLoader, Dataset, Sampler
-
-from datasets_scripts import load
-from datasets_scripts.loading import LOADERS as ANNOTATED
-from datasets_scripts.moving_shapes import load_moving_shapes
-
-Row = dict[str, Any]
-
-
-def _load_annotated(name: str, config: str, data_dir: str, **options: Any) -> DatasetDict:
-    """Load a data set of annotation files; the folder of its videos or images is among the options."""
-    splits = load(name, config, annotation_dir=data_dir, **options)
-    # ActivityNet Captions publishes two validation splits and no test; the paper reports the first.
-    return DatasetDict({{"val1": "test"}.get(split, split): rows for split, rows in splits.items()})
-
-
-# A loader takes the configuration (qa, retrieval, multiple_choice, pretraining), the data folder and options of its
-# own, and returns the splits train, validation and test, as far as they exist, in the project's row schemas.
-LOADERS: dict[str, Callable[..., DatasetDict]] = {
-    "moving_shapes": load_moving_shapes,
-    **{name: partial(_load_annotated, name) for name in ANNOTATED},
-}
-
-
-def load_splits(settings: DataSettings, config: str) -> dict[str, list[Row]]:
-    """Load a data set.
-
-    Args:
-        settings: Which one, and from where.
-        config: Which of its configurations.
-
-    Returns:
-        The rows of each split; a split without rows is not there.
-
-    Raises:
-        RecipeError: If there is no data set of that name, or it has no training split.
-    """
-    if settings.dataset not in LOADERS:
-        raise RecipeError(f"dataset must be one of {', '.join(sorted(LOADERS))}; got {settings.dataset!r}")
-    splits = LOADERS[settings.dataset](config, settings.data_dir, **settings.dataset_options)
-    rows = {name: [_with_video(row) for row in split.to_list()] for name, split in splits.items() if len(split)}
-    if "train" not in rows:
-        raise RecipeError(f"data set {settings.dataset} in {settings.data_dir} has no split 'train'")
-    return rows
-
-
-def _with_video(row: Row) -> Row:
-    """An image is a video of one frame."""
-    return row if "video" in row or "image" not in row else {**row, "video": row["image"]}
 
 
 def group_by_video(rows: Iterable[Row]) -> list[list[Row]]:

@@ -16,7 +16,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from clip_samples import ClipSamples, QuestionSettings, check_inference_clips, logits_by_clips, question_groups
-from data_loading import Row, VideoDataset, create_loader, load_splits
+from data_loading import VideoDataset, create_loader
+from data_splits import Row, load_task_splits
 from experiment import open_run, run_script, train_and_test
 from recipe import DataSettings, LoopSettings, RecipeError, StartSettings, parse_recipe, setting
 from run_retrieval import match_scores
@@ -136,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         raise RecipeError("answer_by=retrieval takes a trained model as it is: give --epochs 0")
     accelerator = open_run(recipe)
     with accelerator.main_process_first():
-        splits = load_splits(recipe, recipe.dataset_config or "multiple_choice")
+        splits = load_task_splits(recipe, recipe, "multiple_choice")
         for rows in splits.values():
             check_options(rows)
         processor = create_processor(recipe, recipe, splits["train"], num_clips=max(recipe.inference_clips))

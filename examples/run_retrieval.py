@@ -15,16 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from caption_pool import CaptionPool
 from clip_samples import ClipSamples, ClipSettings, check_inference_clips, logits_by_clips
-from data_loading import Row, VideoDataset, create_loader, group_by_video, group_rows, load_splits
+from data_loading import VideoDataset, create_loader, group_by_video, group_rows
+from data_splits import Row, load_task_splits
 from experiment import open_run, run_script, train_and_test
 from recipe import DataSettings, LoopSettings, RecipeError, StartSettings, parse_recipe, setting
-from retrieval_samples import (
-    CaptionPool,
-    PixelCollator,
-    RetrievalCollator,
-    RetrievalSamples,
-)
+from retrieval_samples import PixelCollator, RetrievalCollator, RetrievalSamples
 from start_points import create_model, create_processor
 from torch import nn
 
@@ -134,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     check_inference_clips(recipe.inference_clips)
     accelerator = open_run(recipe)
     with accelerator.main_process_first():
-        splits = load_splits(recipe, recipe.dataset_config or "retrieval")
+        splits = load_task_splits(recipe, recipe, "retrieval")
         processor = create_processor(recipe, recipe, splits["train"], num_clips=max(recipe.inference_clips))
     model = create_model(ClipBertForVideoTextRetrieval, recipe, processor)
 
