@@ -66,7 +66,8 @@ def load_task_splits(loop: LoopSettings, data: DataSettings, task: str) -> Split
         return {"train": [], **splits}
     has = f"{_described(data, task)} has {', '.join(splits)}"
     if "train" not in splits:
-        raise RecipeError(f"training needs a split 'train', and {has}; to evaluate only, give --epochs 0")
+        stop = "epochs" if loop.max_steps is None else "max_steps"
+        raise RecipeError(f"training needs a split 'train', and {has}; to evaluate only, give --{stop} 0")
     if "validation" not in splits:
         if loop.best_metric is not None:
             raise RecipeError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from run_retrieval import RetrievalRecipe
 from run_video_qa import VideoQARecipe
 from script_runs import EXAMPLES
 
-from clipbert_hf import ClipBertForPreTraining
+from clipbert_hf import ClipBertConfig, ClipBertForPreTraining, ClipBertVideoProcessor
 
 RECIPES = EXAMPLES / "recipes"
 TASKS: dict[str, Any] = {
@@ -79,6 +81,42 @@ def test_a_recipe_finds_its_data(name: str, data: Path) -> None:
     else:
         assert {split: len(rows) for split, rows in splits.items()} == ROWS[name]
     assert all(Path(row["video"]).is_file() for rows in splits.values() for row in rows)
+
+
+# --- The overrides of the ablations ---
+
+README = (EXAMPLES / "README.md").read_text("utf-8")
+VARIABLES = {f"${name}": value for name, value in re.findall(r'^([A-Z]+)="(.*)"$', README, re.MULTILINE)}
+# Table, setting, override without its quotes.
+ABLATIONS = re.findall(r"^\| ([1-6]) \| ([^|]+) \| `?([^|`]+)`? \| [\d./ ]+ \| [\d.]+ \|", README, re.MULTILINE)
+
+
+def test_all_settings_of_the_ablations_are_listed() -> None:
+    # Sides; frames and fusions; 1 clip, 4 of mean, 2 of max, 2 of LogSumExp; samplings; starts; parts that train.
+    assert Counter(table for table, _, _ in ABLATIONS) == {"1": 4, "2": 9, "3": 9, "4": 4, "5": 6, "6": 3}
+
+
+@pytest.mark.parametrize("name", ["retrieval_msrvtt_4x1", "video_qa_msrvtt_4x1"])
+@pytest.mark.parametrize(("table", "setting", "override"), ABLATIONS)
+def test_an_ablation_can_be_set(name: str, table: str, setting: str, override: str) -> None:
+    words = override.removeprefix("none").split()
+    options = [part for word in words for part in VARIABLES.get(word, word).split()]
+    task = next(task for task in TASKS if name.startswith(task))
+    recipe = parse_recipe(TASKS[task], [str(RECIPES / f"{name}.yaml"), *options])
+    config, video = ClipBertConfig(**recipe.model), ClipBertVideoProcessor(**recipe.processor)
+    clips = (recipe.training_clips, recipe.validation_clips, max(recipe.inference_clips))
+    assert (clips == (1, 1, 1)) is (table in "1256")
+    assert clips[2] == (1 if table in "1256" else 16)
+    if table in "12":
+        assert clips[0] * video.num_frames / video.target_fps == (1.0 if video.num_frames > 1 else 0.5)
+        assert str(video.num_frames) in setting or video.num_frames == 1
+        assert str(video.size["longest_edge"]) in setting or video.size["longest_edge"] == 448
+        fusions = {"Conv3D": "conv3d", "Conv(2+1)D": "conv2plus1d"}
+        assert config.temporal_fusion == fusions.get(setting.split()[0], "mean")
+    else:
+        assert str(recipe.training_clips) in setting or table in "56"
+        last = setting.split()[-1]
+        assert config.score_aggregation == (last if last in ("mean", "max") else "lse")
 
 
 # --- The scripts ---
