@@ -54,17 +54,18 @@ def load_task_splits(loop: LoopSettings, data: DataSettings, task: str) -> Split
         RecipeError: If rows are those of another task, or there is something to train but no split for it, or
             ``best_metric`` and no split for that.
     """
-    splits = load_splits(data, data.dataset_config or task)
+    config = data.dataset_config or task
+    splits = load_splits(data, config)
     column = _COLUMNS[task]
     wrong = next((row for rows in splits.values() for row in rows if column not in row), None)
     if wrong is not None:
         raise RecipeError(
-            f"{task} needs rows with {column!r}, and row {wrong['id']} of {_described(data, task)} has "
+            f"{task} needs rows with {column!r}, and row {wrong['id']} of {_described(data, config)} has "
             f"{', '.join(wrong)}; dataset_config chooses other rows"
         )
     if not loop.trains:
         return {"train": [], **splits}
-    has = f"{_described(data, task)} has {', '.join(splits)}"
+    has = f"{_described(data, config)} has {', '.join(splits)}"
     if "train" not in splits:
         stop = "epochs" if loop.max_steps is None else "max_steps"
         raise RecipeError(f"training needs a split 'train', and {has}; to evaluate only, give --{stop} 0")
@@ -79,9 +80,9 @@ def load_task_splits(loop: LoopSettings, data: DataSettings, task: str) -> Split
     return splits
 
 
-def _described(data: DataSettings, task: str) -> str:
+def _described(data: DataSettings, config: str) -> str:
     sources = [data, *data.more_data]
-    names = [f"{source.dataset} ({source.dataset_config or task}) in {source.data_dir}" for source in sources]
+    names = [f"{source.dataset} ({source.dataset_config or config}) in {source.data_dir}" for source in sources]
     return f"data set {' with '.join(names)}"
 
 
