@@ -20,6 +20,7 @@ from clipbert_hf import ClipBertProcessor
 from clipbert_hf.model.video_decoding_clipbert import open_video
 
 IGNORED = -100
+Moment = tuple[float | None, float | None]  # start and end in seconds, None where the video's own
 
 
 class TextMasker:
@@ -111,6 +112,17 @@ class PretrainingSamples:
 
     def __call__(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
         """One sample: ``pixels`` (F, 1, 1, 3, L, L), and the tokens and labels of F groups of texts."""
+        texts, moments = self._texts(rows, generator)
+        return {"pixels": self._read(rows[0]["video"], moments, generator), **texts}
+
+    def without_video(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
+        """The sample of a video that cannot be read: the mean colour instead of its frames."""
+        texts, moments = self._texts(rows, generator)
+        side = self.processor.video_processor.size["longest_edge"]
+        return {"pixels": torch.zeros(len(moments), 1, 1, 3, side, side), **texts}
+
+    def _texts(self, rows: list[Row], generator: np.random.Generator) -> tuple[dict[str, Any], list[Moment]]:
+        """The tokens and labels of F groups of texts, and the F moments that they speak about."""
         moments = [list(group) for _, group in groupby(rows, key=_moment)]
         # Each moment once before one comes twice.
         order = [int(m) for _ in range(0, self.frames, len(moments)) for m in generator.permutation(len(moments))]
@@ -130,8 +142,8 @@ class PretrainingSamples:
                 tokens.append(self.masker.encode(text))
                 mlm_labels.append([])
                 itm_labels.append(match)
-        pixels = self._read(rows[0]["video"], [_moment(group[0]) for group in chosen], generator)
-        return {"pixels": pixels, "tokens": tokens, "mlm_labels": mlm_labels, "itm_labels": itm_labels}
+        texts = {"tokens": tokens, "mlm_labels": mlm_labels, "itm_labels": itm_labels}
+        return texts, [_moment(group[0]) for group in chosen]
 
     def _matching_text(self, group: list[Row], generator: np.random.Generator) -> tuple[str, int]:
         """A text and whether it matches, half of the time each."""
@@ -148,9 +160,7 @@ class PretrainingSamples:
                 return text, 0
         return row["caption"], 1  # every video has the same caption
 
-    def _read(
-        self, video: str, moments: list[tuple[float | None, float | None]], generator: np.random.Generator
-    ) -> torch.Tensor:
+    def _read(self, video: str, moments: list[Moment], generator: np.random.Generator) -> torch.Tensor:
         """A random frame of each moment, (F, 1, 1, 3, L, L)."""
         with open_video(video) as reader:
             seconds = reader.frame_seconds
@@ -191,5 +201,5 @@ class PretrainingCollator:
         }
 
 
-def _moment(row: Row) -> tuple[float | None, float | None]:
+def _moment(row: Row) -> Moment:
     return row.get("start"), row.get("end")

@@ -13,19 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from data_loading import VideoDataset, create_loader, group_by_video, load_splits
-from experiment import close_run, open_run, run_script
+from data_loading import create_loader, group_by_video, load_splits
+from experiment import open_run, run_script, train_and_test
 from pretraining_samples import IGNORED, PretrainingCollator, PretrainingSamples, TextMasker
-from recipe import DataSettings, LoopSettings, StartSettings, parse_recipe, setting
-from start_points import create_model, create_processor, is_cnn_parameter
+from recipe import ScriptSettings, parse_recipe, setting
+from start_points import create_model, create_processor
 from torch import nn
-from training_loop import evaluate, train
 
 from clipbert_hf import ClipBertForPreTraining
 
 
 @dataclass(kw_only=True)
-class PretrainingRecipe(LoopSettings, DataSettings, StartSettings):
+class PretrainingRecipe(ScriptSettings):
     """Pre-training on frames and captions."""
 
     frames_per_video: int = setting(1, "frames of a video in a sample; batch_size counts videos")
@@ -93,24 +92,28 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             matched_texts=recipe.matched_texts,
             hard_negatives=recipe.hard_negatives,
         )
-        dataset = VideoDataset(group_by_video(splits[split]), read, seed=recipe.seed)
-        return create_loader(dataset, PretrainingCollator(processor), recipe, recipe, training=training)
+        collate = PretrainingCollator(processor)
+        return create_loader(
+            group_by_video(splits[split]),
+            read,
+            collate,
+            recipe,
+            training=training,
+            blank=read.without_video,
+        )
 
     task = PretrainingTask()
-    trained, summary = train(
-        accelerator=accelerator,
-        model=model,
+    return train_and_test(
+        accelerator,
+        model,
+        processor,
+        recipe,
         task=task,
         train_loader=loader("train", training=True),
-        eval_loader=loader("validation"),
-        settings=recipe,
-        is_cnn=is_cnn_parameter,
+        validation_loader=loader("validation"),
+        test_task=task,
+        test_loader=loader("test"),
     )
-    test_loader = loader("test")
-    test = {}
-    if test_loader is not None:
-        test = evaluate(accelerator, trained, accelerator.prepare(test_loader), task, name="test")
-    return close_run(accelerator, trained, processor, recipe, summary=summary, test=test)
 
 
 if __name__ == "__main__":

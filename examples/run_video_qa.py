@@ -17,9 +17,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from clip_samples import ClipSamples, QuestionSettings, check_inference_clips, logits_by_clips, question_groups
-from data_loading import Row, VideoDataset, create_loader, load_splits
+from data_loading import Row, create_loader, load_splits
 from experiment import open_run, run_script, train_and_test
-from recipe import DataSettings, LoopSettings, RecipeError, StartSettings, parse_recipe, setting
+from recipe import RecipeError, ScriptSettings, parse_recipe, setting
 from start_points import create_model, create_processor
 from torch import nn
 
@@ -30,7 +30,7 @@ AnswerKind = Literal["open_ended", "count", "soft"]
 
 
 @dataclass(kw_only=True)
-class VideoQARecipe(LoopSettings, DataSettings, StartSettings, QuestionSettings):
+class VideoQARecipe(ScriptSettings, QuestionSettings):
     """Question answering."""
 
     answer_kind: Literal["open_ended", "count", "soft"] = setting(
@@ -217,8 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             training_sampling=recipe.training_sampling,
         )
         groups = question_groups(splits[split], recipe, training=training)
-        dataset = VideoDataset(groups, read, seed=recipe.seed)
-        return create_loader(dataset, collate, recipe, recipe, training=training)
+        return create_loader(groups, read, collate, recipe, training=training, blank=read.without_video)
 
     def task(clips: list[int]) -> VideoQATask:
         return VideoQATask(answers, model.config.score_aggregation, [1] if recipe.text_only else clips, kind)
