@@ -105,16 +105,16 @@ def _remove_leftovers(output_dir: str | Path) -> None:
 
 
 def _cannot_write(final: Path, unfinished: Path, error: Exception) -> CheckpointError:
-    shutil.rmtree(unfinished, ignore_errors=True)
     free = shutil.disk_usage(next(path for path in final.parents if path.exists())).free
+    shutil.rmtree(unfinished, ignore_errors=True)
     steps = complete_steps(final.parents[1])
     last = (
-        f"the last good one is {checkpoint_path(final.parents[1], steps[-1])}" if steps else "there is no earlier one"
+        f"the last good one is {checkpoint_path(final.parents[1], steps[-1])}" if steps else "there is none before it"
     )
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return CheckpointError(
-        f"cannot write checkpoint {final}: {reason} ({free / 2**20:.0f} MiB are free there now); {last}; "
-        f"resume_from_checkpoint=last continues from there"
+        f"cannot write checkpoint {final} with {free / 2**20:.1f} MiB free on its disk: {reason}; {last}, and "
+        f"resume_from_checkpoint=last goes on from there"
     )
 
 

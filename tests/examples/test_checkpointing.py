@@ -116,7 +116,7 @@ def test_a_file_that_cannot_be_written_keeps_the_last_good_checkpoint(tmp_path: 
     message = done.stderr[done.stderr.rindex("error: ") :]
     assert "cannot write checkpoint" in message
     assert "step_00000006" in message
-    assert "MiB are free" in message
+    assert "MiB free on its disk" in message
     assert "the last good one is" in message
     assert "step_00000004" in message
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000004"]

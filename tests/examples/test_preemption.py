@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import time
@@ -72,23 +73,26 @@ def test_nobody_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_of_which_one_is_told(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
-    options = [*SHORT, "--max_steps", "30", "--data_dir", small_data, "--start_from", pretrained, "--tracker", "none"]
-    options += ["--num_workers", "1", "--resume_from_checkpoint", "last", "--inference_clips", "1"]
-    recipe = "video_qa_moving_shapes.yaml"
-    finish(launch("run_video_qa.py", recipe, *options, "--output_dir", tmp_path / "whole", processes=2))
+@pytest.mark.parametrize("name", ["pretraining", "video_qa", "retrieval", "multiple_choice"])
+def test_two_processes_of_which_one_is_told(name: str, small_data: Path, pretrained: Path, tmp_path: Path) -> None:
+    script, recipe = f"run_{name}.py", f"{name}_moving_shapes.yaml"
+    options = [*SHORT, "--max_steps", "12", "--data_dir", small_data, "--dataset_options", "{}", "--tracker", "none"]
+    options += ["--start_from", pretrained, "--num_workers", "1", "--resume_from_checkpoint", "last"]
+    finish(launch(script, recipe, *options, "--output_dir", tmp_path / "whole", processes=2))
     output = tmp_path / "parts"
-    process = launch("run_video_qa.py", recipe, *options, "--output_dir", output, processes=2)
+    process = launch(script, recipe, *options, "--output_dir", output, processes=2)
     while not complete_steps(output):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
     os.kill(second_of_two(process.pid), signal.SIGTERM)
     text = finish(process)
     step = complete_steps(output)[-1]
-    assert text.count(f"stopped by SIGTERM and saved after step {step} of 30") == 2
+    assert text.count(f"stopped by SIGTERM and saved after step {step} of 12") == 2
     assert "Traceback" not in text
-    finish(launch("run_video_qa.py", recipe, *options, "--output_dir", output, processes=2))
+    finish(launch(script, recipe, *options, "--output_dir", output, processes=2))
     assert_same_weights(tmp_path / "whole", output)
+    results = [json.loads((folder / "results.json").read_text()) for folder in (tmp_path / "whole", output)]
+    assert results[0]["test"] == results[1]["test"]
 
 
 def second_of_two(launcher: int) -> int:
