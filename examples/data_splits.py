@@ -10,7 +10,7 @@ from typing import Any
 
 from accelerate import PartialState
 from datasets import DatasetDict
-from recipe import DataSettings, DataSource, LoopSettings, RecipeError
+from recipe import DataSettings, DataSource, RecipeError, ScriptSettings
 
 from datasets_scripts import load
 from datasets_scripts.loading import LOADERS as ANNOTATED
@@ -38,12 +38,11 @@ LOADERS: dict[str, Callable[..., DatasetDict]] = {
 }
 
 
-def load_task_splits(loop: LoopSettings, data: DataSettings, task: str) -> Splits:
+def load_task_splits(settings: ScriptSettings, task: str) -> Splits:
     """Load the data of a run, and check that the splits are there that its settings ask for.
 
     Args:
-        loop: Whether the run trains, and whether a metric chooses its best checkpoint.
-        data: Which data.
+        settings: Which data, whether the run trains, and whether a metric chooses its best checkpoint.
         task: ``pretraining``, ``qa``, ``multiple_choice`` or ``retrieval``; also the configuration of a data set that
             names none.
 
@@ -54,26 +53,26 @@ def load_task_splits(loop: LoopSettings, data: DataSettings, task: str) -> Split
         RecipeError: If rows are those of another task, or there is something to train but no split for it, or
             ``best_metric`` and no split for that.
     """
-    config = data.dataset_config or task
-    splits = load_splits(data, config)
+    config = settings.dataset_config or task
+    splits = load_splits(settings, config)
     column = _COLUMNS[task]
     wrong = next((row for rows in splits.values() for row in rows if column not in row), None)
     if wrong is not None:
         raise RecipeError(
-            f"{task} needs rows with {column!r}, and row {wrong['id']} of {_described(data, config)} has "
+            f"{task} needs rows with {column!r}, and row {wrong['id']} of {_described(settings, config)} has "
             f"{', '.join(wrong)}; dataset_config chooses other rows"
         )
-    if not loop.trains:
+    if not settings.trains:
         return {"train": [], **splits}
-    has = f"{_described(data, config)} has {', '.join(splits)}"
+    has = f"{_described(settings, config)} has {', '.join(splits)}"
     if "train" not in splits:
-        stop = "epochs" if loop.max_steps is None else "max_steps"
+        stop = "epochs" if settings.max_steps is None else "max_steps"
         raise RecipeError(f"training needs a split 'train', and {has}; to evaluate only, give --{stop} 0")
     if "validation" not in splits:
-        if loop.best_metric is not None:
+        if settings.best_metric is not None:
             raise RecipeError(
-                f"best_metric={loop.best_metric} chooses a checkpoint by the split 'validation', and {has}; to keep "
-                "the latest weights, give --best_metric null"
+                f"best_metric={settings.best_metric} chooses a checkpoint by the split 'validation', and {has}; to "
+                "keep the latest weights, give --best_metric null"
             )
         if PartialState().is_main_process:
             sys.stderr.write(f"no split 'validation': {has}; the latest weights are kept\n")

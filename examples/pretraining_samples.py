@@ -20,6 +20,8 @@ from text_masking import IGNORED, TextMasker
 from clipbert_hf import ClipBertProcessor
 from clipbert_hf.model.video_decoding_clipbert import open_video
 
+Moment = tuple[float | None, float | None]  # start and end in seconds, None where the video's own
+
 
 class PretrainingSamples:
     """Reads frames of a video and draws their texts.
@@ -67,6 +69,17 @@ class PretrainingSamples:
             those that were asked to match; ``ids`` of all rows used; ``in_batch``, the places of the texts that the
             collator replaces.
         """
+        texts, moments = self._texts(rows, generator)
+        return {"pixels": self._read(rows[0]["video"], moments, generator), **texts}
+
+    def without_video(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
+        """The sample of a video that cannot be read: the mean colour instead of its frames."""
+        texts, moments = self._texts(rows, generator)
+        side = self.processor.video_processor.size["longest_edge"]
+        return {"pixels": torch.zeros(len(moments), 1, 1, 3, side, side), **texts}
+
+    def _texts(self, rows: list[Row], generator: np.random.Generator) -> tuple[dict[str, Any], list[Moment]]:
+        """All of a sample but its pixels, and the F moments that its texts speak about."""
         moments = [list(group) for _, group in groupby(rows, key=_moment)]
         # Each moment once before one comes twice.
         order = [int(m) for _ in range(0, self.frames, len(moments)) for m in generator.permutation(len(moments))]
@@ -86,8 +99,7 @@ class PretrainingSamples:
                 _add_text(sample, self.masker.encode(row["caption"] if text is None else text), [], match)
                 sample["rows"].append(row)
                 ids.append(row["id"])
-        pixels = self._read(rows[0]["video"], [_moment(group[0]) for group in chosen], generator)
-        return {**sample, "pixels": pixels, "ids": list(dict.fromkeys(ids))}
+        return {**sample, "ids": list(dict.fromkeys(ids))}, [_moment(group[0]) for group in chosen]
 
     def _captions(self, group: list[Row], number: int, generator: np.random.Generator) -> Iterator[Row]:
         """A row for each of so many texts."""
@@ -107,9 +119,7 @@ class PretrainingSamples:
             return hard[int(generator.integers(len(hard)))]
         return self.pool.draw_alike(row, generator, among=self.hard_candidates if wants_hard else 1)
 
-    def _read(
-        self, video: str, moments: list[tuple[float | None, float | None]], generator: np.random.Generator
-    ) -> torch.Tensor:
+    def _read(self, video: str, moments: list[Moment], generator: np.random.Generator) -> torch.Tensor:
         """A random frame of each moment, (F, 1, 1, 3, L, L)."""
         with open_video(video) as reader:
             seconds = reader.frame_seconds
@@ -172,5 +182,5 @@ def _add_text(sample: dict[str, Any], tokens: list[int], mlm_labels: list[int], 
     sample["itm_labels"].append(itm_label)
 
 
-def _moment(row: Row) -> tuple[float | None, float | None]:
+def _moment(row: Row) -> Moment:
     return row.get("start"), row.get("end")

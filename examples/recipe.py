@@ -73,7 +73,7 @@ class LoopSettings:
     max_grad_norm: float | None = setting(5.0, "longest gradient; null: any")
     evaluate_every: int | None = setting(None, "steps between evaluations; null: once an epoch")
     checkpoint_every: int | None = setting(None, "steps between checkpoints beyond those after evaluations")
-    keep_checkpoints: int = setting(1, "how many of the latest checkpoints are kept, beside the best")
+    keep_checkpoints: int = setting(2, "how many of the latest checkpoints are kept, beside the best")
     best_metric: str | None = setting(None, "metric that chooses the best checkpoint; null: the latest is best")
     best_is: Literal["highest", "lowest"] = setting("highest", "which value of best_metric is best")
     resume_from_checkpoint: str | None = setting(None, "a checkpoint folder, or last: that of output_dir if any")
@@ -120,6 +120,11 @@ class DataSettings(DataSource):
         default_factory=dict, metadata={"help": "options of a new video processor, such as size or target_fps"}
     )
     max_text_length: int = setting(100, "tokens of a text; the rest is cut")
+    on_unreadable_video: Literal["error", "skip"] = setting(
+        "error",
+        "a video that cannot be read: the run ends; or another takes its place in training, in an evaluation its "
+        "questions are asked of a blank one, and unreadable_videos.json and the results tell",
+    )
 
 
 @dataclass(kw_only=True)
@@ -137,6 +142,11 @@ class StartSettings:
     vocabulary_configs: list[str] = field(
         default_factory=list, metadata={"help": "configurations of the data set whose training texts it also covers"}
     )
+
+
+@dataclass(kw_only=True)
+class ScriptSettings(LoopSettings, DataSettings, StartSettings):
+    """What the recipe of every script holds."""
 
 
 def parse_recipe(recipe_class: type[Recipe], arguments: Sequence[str] | None = None) -> Recipe:

@@ -17,11 +17,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from caption_pool import CaptionPool
-from data_loading import VideoDataset, create_loader, group_by_video, group_rows
+from data_loading import create_loader, group_by_video, group_rows
 from data_splits import load_task_splits
 from experiment import open_run, run_script, train_and_test
 from pretraining_samples import PretrainingCollator, PretrainingSamples
-from recipe import DataSettings, LoopSettings, RecipeError, StartSettings, parse_recipe, setting
+from recipe import RecipeError, ScriptSettings, parse_recipe, setting
 from start_points import create_model, create_processor
 from text_masking import IGNORED, TextMasker
 from torch import nn
@@ -31,7 +31,7 @@ from clipbert_hf.metrics import choice_accuracy
 
 
 @dataclass(kw_only=True)
-class PretrainingRecipe(LoopSettings, DataSettings, StartSettings):
+class PretrainingRecipe(ScriptSettings):
     """Pre-training on frames and captions."""
 
     frames_per_video: int = setting(1, "frames of a video in a sample; batch_size counts videos")
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     recipe = parse_recipe(PretrainingRecipe, arguments)
     accelerator = open_run(recipe)
     with accelerator.main_process_first():
-        splits = load_task_splits(recipe, recipe, "pretraining")
+        splits = load_task_splits(recipe, "pretraining")
         processor = create_processor(recipe, recipe, splits["train"], num_clips=1)
     model = create_model(ClipBertForPreTraining, recipe, processor)
     masker = TextMasker(
@@ -115,8 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         in_turn = most is not None
         read = PretrainingSamples(processor, masker, pool, frames=recipe.frames_per_video, in_turn=in_turn, **options)
         groups = group_by_video(splits[split]) if most is None else group_rows(splits[split], most)
-        dataset = VideoDataset(groups, read, seed=recipe.seed)
-        return create_loader(dataset, PretrainingCollator(masker, pool), recipe, recipe, training=training)
+        collate = PretrainingCollator(masker, pool)
+        return create_loader(groups, read, collate, recipe, training=training, blank=read.without_video)
 
     task = PretrainingTask()
     return train_and_test(

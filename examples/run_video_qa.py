@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from answers import AnswerKind, answer_scores, answer_vocabulary, drop_unanswered_test, learned_answers
 from clip_samples import ClipSamples, QuestionSettings, check_inference_clips, logits_by_clips, question_groups
-from data_loading import VideoDataset, create_loader
+from data_loading import create_loader
 from data_splits import Row, load_task_splits
 from experiment import open_run, run_script, train_and_test
-from recipe import DataSettings, LoopSettings, RecipeError, StartSettings, parse_recipe, setting
+from recipe import RecipeError, ScriptSettings, parse_recipe, setting
 from start_points import create_model, create_processor
 from torch import nn
 
@@ -29,7 +29,7 @@ from clipbert_hf.metrics import QAAccuracy, count_error, vqa_score
 
 
 @dataclass(kw_only=True)
-class VideoQARecipe(LoopSettings, DataSettings, StartSettings, QuestionSettings):
+class VideoQARecipe(ScriptSettings, QuestionSettings):
     """Question answering."""
 
     answer_kind: Literal["open_ended", "count", "soft"] = setting(
@@ -184,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     check_inference_clips(recipe.inference_clips)
     accelerator = open_run(recipe)
     with accelerator.main_process_first():
-        splits = load_task_splits(recipe, recipe, "qa")
+        splits = load_task_splits(recipe, "qa")
         processor = create_processor(recipe, recipe, splits["train"], num_clips=max(recipe.inference_clips))
     answers, kind = vocabulary_of(recipe, splits["train"]), recipe.answer_kind
     if kind == "soft":
@@ -207,8 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             training_sampling=recipe.training_sampling,
         )
         groups = question_groups(splits[split], recipe, training=training)
-        dataset = VideoDataset(groups, read, seed=recipe.seed)
-        return create_loader(dataset, collate, recipe, recipe, training=training)
+        return create_loader(groups, read, collate, recipe, training=training, blank=read.without_video)
 
     def task(clips: list[int]) -> VideoQATask:
         return VideoQATask(answers, model.config.score_aggregation, [1] if recipe.text_only else clips, kind)

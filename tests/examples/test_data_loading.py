@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from data_loading import EpochSampler, VideoDataset, create_loader, group_by_video
+from data_loading import EpochSampler, create_loader, group_by_video
 from hypothesis import given
 from hypothesis import strategies as st
-from recipe import DataSettings, LoopSettings
+from recipe import ScriptSettings
 
 
 def draw(rows: list[dict[str, Any]], generator: np.random.Generator) -> tuple[int, float]:
@@ -15,9 +15,8 @@ def draw(rows: list[dict[str, Any]], generator: np.random.Generator) -> tuple[in
 
 
 def passes(workers: int, *, training: bool, epochs: int = 2) -> list[list[tuple[int, float]]]:
-    dataset = VideoDataset([[{"x": i}] for i in range(10)], draw, seed=5)
-    loop, data = LoopSettings(output_dir="x", batch_size=3), DataSettings(data_dir="x", num_workers=workers)
-    loader = create_loader(dataset, list, loop, data, training=training)
+    settings = ScriptSettings(output_dir="x", data_dir="x", batch_size=3, num_workers=workers, seed=5)
+    loader = create_loader([[{"x": i}] for i in range(10)], draw, list, settings, training=training)
     seen = []
     for epoch in range(epochs):
         loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from data_splits import load_splits, load_task_splits
 from published_miniatures import WRITERS
-from recipe import DataSettings, DataSource, LoopSettings, RecipeError
+from recipe import DataSettings, DataSource, RecipeError, ScriptSettings
 
 from clipbert_hf import ClipBertError
 
@@ -121,8 +121,8 @@ def test_what_one_trains_on_is_not_in_the_test_of_another(root: Path) -> None:
 
 
 def task_splits(root: Path, task: str, dataset: str, folder: str, **loop: Any) -> dict[str, int]:
-    data = DataSettings(dataset=dataset, data_dir=str(root / folder))
-    splits = load_task_splits(LoopSettings(output_dir="x", **loop), data, task)
+    settings = ScriptSettings(output_dir="x", dataset=dataset, data_dir=str(root / folder), **loop)
+    splits = load_task_splits(settings, task)
     return {split: len(rows) for split, rows in splits.items()}
 
 
@@ -152,9 +152,9 @@ def test_without_a_validation_split(root: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_rows_of_another_task(root: Path) -> None:
-    settings = DataSettings(dataset="msrvtt", dataset_config="qa", data_dir=str(root / "msrvtt"))
+    data = {"dataset": "msrvtt", "dataset_config": "qa", "data_dir": str(root / "msrvtt")}
     with pytest.raises(RecipeError, match=r"retrieval needs rows with 'caption', and row video0_0 of data set msrvtt"):
-        load_task_splits(LoopSettings(output_dir="x"), settings, "retrieval")
+        load_task_splits(ScriptSettings(output_dir="x", **data), "retrieval")
 
 
 @pytest.mark.parametrize(

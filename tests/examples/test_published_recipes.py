@@ -75,7 +75,7 @@ def test_a_recipe_finds_its_data(name: str, data: Path) -> None:
     task = next(task for task in TASKS if name.startswith(task))
     made = ROWS[name] is None
     recipe = parse_recipe(TASKS[task], [str(RECIPES / f"{name}.yaml"), *(FEW_VIDEOS if made else [])])
-    splits = load_task_splits(recipe, recipe, {"video_qa": "qa"}.get(task, task))
+    splits = load_task_splits(recipe, {"video_qa": "qa"}.get(task, task))
     if made:
         assert set(splits) == {"train", "validation", "test"}
     else:
