@@ -51,6 +51,25 @@ class CocoCaptions(AnnotationBuilder):
         return Plan("image_captions", form, readers, list(files.values()), notes, published)
 
 
+def image_splits(annotation_dir: str) -> tuple[dict[int, str], list[Path]]:
+    """Which split each image of COCO is in, by its number, and the files that say so.
+
+    Raises:
+        DatasetError: The folder lacks one of the splits, or a file is not as expected.
+    """
+    folder = AnnotationFolder(annotation_dir)
+    plan = CocoCaptions.make_plan(AnnotationConfig(name="captions"), folder)
+    if set(plan.splits) != {"train", "validation"}:
+        raise folder.missing(["captions_train2014.json and captions_val2014.json"], "coco_dir")
+    splits = {}
+    for split in ("train", "validation"):  # what is in both is not to be trained on
+        for item in plan.splits[split]():
+            image = item.row["id"].rpartition("_")[0] if item.row else ""
+            if image.isdecimal():
+                splits[int(image)] = split
+    return splits, plan.files
+
+
 def read_captions(path: Path) -> Iterator[Item]:
     """The captions of an official file."""
     files: dict[int, str] = {}

@@ -1,27 +1,34 @@
-"""Checkpoints of a training run: written whole or not at all, found again, pruned.
+"""Checkpoints of a training run: written whole or not at all, checked before use, pruned.
 
 ``<output_dir>/checkpoints/step_00000120`` holds the complete state after 120 steps: what accelerate saves (model,
-optimizer, loss scaler, random number generators of each process) and what is registered with it. A folder gets its
-name when everything is in it, so whatever is interrupted leaves the earlier checkpoints as they were.
+optimizer, loss scaler, random number generators of each process), and in ``state.json`` what the loop knows. A folder
+gets its name when everything in it has reached the disk (see ``checkpoint_integrity``), so whatever is interrupted
+leaves the earlier checkpoints as they were; and one that has been damaged since is found out before it is used.
+All processes, also of several machines, must see the same folder.
 """
 
 from __future__ import annotations
 
-import os
+import json
 import re
 import shutil
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
+from accelerate.logging import get_logger
+from checkpoint_integrity import damage, seal
 
 from clipbert_hf import ClipBertError
 
 _NAME = re.compile(r"step_(\d+)")
+_STATE = "state.json"
+logger = get_logger(__name__)
 
 
 class CheckpointError(ClipBertError):
-    """There is no such checkpoint, or it does not hold what it should."""
+    """A checkpoint cannot be written, does not exist, or does not hold what it should."""
 
 
 def checkpoint_folder(output_dir: str | Path) -> Path:
@@ -35,7 +42,7 @@ def checkpoint_path(output_dir: str | Path, step: int) -> Path:
 
 
 def complete_steps(output_dir: str | Path) -> list[int]:
-    """The steps after which there is a complete checkpoint, in order."""
+    """The steps after which a checkpoint was completed, in order."""
     folder = checkpoint_folder(output_dir)
     if not folder.is_dir():
         return []
@@ -44,31 +51,45 @@ def complete_steps(output_dir: str | Path) -> list[int]:
 
 
 def save_checkpoint(
-    accelerator: Accelerator, output_dir: str | Path, step: int, *, keep_last: int, keep: Collection[int] = ()
+    accelerator: Accelerator,
+    output_dir: str | Path,
+    step: int,
+    state: dict[str, Any],
+    *,
+    keep_last: int,
+    keep: Collection[int] = (),
 ) -> Path:
     """Save the state of a run, all processes together, and then remove what is not kept.
 
     Args:
-        accelerator: Knows model, optimizer and whatever else was registered.
+        accelerator: Knows the model and the optimizer.
         output_dir: The run's folder.
         step: Steps done so far.
+        state: What else is to be restored, as JSON takes it; that of the main process is saved.
         keep_last: How many of the latest checkpoints to keep.
         keep: Steps whose checkpoints are kept in any case.
 
     Returns:
         The checkpoint.
+
+    Raises:
+        CheckpointError: If it cannot be written. Earlier ones are as they were.
     """
     final = checkpoint_path(output_dir, step)
     unfinished = final.with_name(f".unfinished_{final.name}")
     if accelerator.is_main_process:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        _remove_leftovers(output_dir)
     accelerator.wait_for_everyone()
-    # safetensors would drop the second name of tied weights, with a warning each time.
-    accelerator.save_state(str(unfinished), safe_serialization=False)
-    accelerator.wait_for_everyone()
+    try:
+        # safetensors would drop the second name of tied weights, with a warning each time.
+        accelerator.save_state(str(unfinished), safe_serialization=False)
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            (unfinished / _STATE).write_text(json.dumps(state) + "\n", "utf-8")
+            seal(unfinished, final)
+    except (OSError, RuntimeError) as error:  # PyTorch reports a full disk as a RuntimeError
+        raise _cannot_write(final, unfinished, error) from error
     if accelerator.is_main_process:
-        shutil.rmtree(final, ignore_errors=True)  # a resumed run may come by the same step again
-        os.replace(unfinished, final)
         steps = complete_steps(output_dir)
         for old in set(steps) - set(steps[-max(keep_last, 1) :]) - set(keep):
             shutil.rmtree(checkpoint_path(output_dir, old), ignore_errors=True)
@@ -76,23 +97,43 @@ def save_checkpoint(
     return final
 
 
+def _remove_leftovers(output_dir: str | Path) -> None:
+    """Remove what runs that were killed while they wrote have left behind."""
+    for pattern in (".unfinished_*", ".outdated_*"):
+        for folder in checkpoint_folder(output_dir).glob(pattern):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _cannot_write(final: Path, unfinished: Path, error: Exception) -> CheckpointError:
+    free = shutil.disk_usage(next(path for path in final.parents if path.exists())).free
+    shutil.rmtree(unfinished, ignore_errors=True)
+    steps = complete_steps(final.parents[1])
+    last = (
+        f"the last good one is {checkpoint_path(final.parents[1], steps[-1])}" if steps else "there is none before it"
+    )
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return CheckpointError(
+        f"cannot write checkpoint {final} with {free / 2**20:.1f} MiB free on its disk: {reason}; {last}, and "
+        f"resume_from_checkpoint=last goes on from there"
+    )
+
+
 def find_checkpoint(output_dir: str | Path, wanted: str) -> Path | None:
-    """Find the checkpoint to resume from.
+    """Find the checkpoint to resume from, and make sure that it is undamaged.
 
     Args:
         output_dir: The run's folder.
-        wanted: A checkpoint's folder, or ``"last"``.
+        wanted: A checkpoint's folder, or ``"last"``, the latest one that is undamaged.
 
     Returns:
         The folder; None for ``"last"`` where the run has not saved one yet, so that the same command starts a run
         and continues it.
 
     Raises:
-        CheckpointError: If there is no such folder.
+        CheckpointError: If there is no such folder, or it or all of them are damaged.
     """
     if wanted == "last":
-        steps = complete_steps(output_dir)
-        return checkpoint_path(output_dir, steps[-1]) if steps else None
+        return _last_undamaged([checkpoint_path(output_dir, step) for step in complete_steps(output_dir)])
     path = Path(wanted)
     if not _NAME.fullmatch(path.name) or not path.is_dir():
         there = [str(checkpoint_path(output_dir, step)) for step in complete_steps(output_dir)]
@@ -100,14 +141,37 @@ def find_checkpoint(output_dir: str | Path, wanted: str) -> Path | None:
             f"resume_from_checkpoint must be last or a folder named step_…; got {wanted}; "
             f"checkpoints of this run: {', '.join(there) or 'none'}"
         )
+    reason = damage(path)
+    if reason is not None:
+        raise CheckpointError(f"checkpoint {path} is damaged: {reason}; resume_from_checkpoint=last takes another")
     return path
 
 
-def load_checkpoint(accelerator: Accelerator, path: Path) -> None:
-    """Restore everything that :func:`save_checkpoint` saved.
+def _last_undamaged(paths: list[Path]) -> Path | None:
+    reasons = []
+    for path in reversed(paths):
+        reason = damage(path)
+        if reason is None:
+            return path
+        reasons.append(f"{path}: {reason}")
+        logger.warning("checkpoint %s is damaged (%s); looking for an earlier one", path, reason)
+    if reasons:
+        raise CheckpointError(f"all checkpoints are damaged: {'; '.join(reasons)}")
+    return None
+
+
+def load_checkpoint(accelerator: Accelerator, path: Path) -> dict[str, Any]:
+    """Restore what :func:`save_checkpoint` saved.
+
+    Args:
+        accelerator: The model and the optimizer are prepared.
+        path: The checkpoint.
+
+    Returns:
+        The ``state`` that was given to :func:`save_checkpoint`.
 
     Raises:
-        CheckpointError: If a file is missing or damaged, or belongs to another model.
+        CheckpointError: If a file is missing, or belongs to another model.
     """
     # accelerate passes over random states that it cannot read, and the run would not continue exactly.
     random_states = path / f"random_states_{accelerator.process_index}.pkl"
@@ -118,5 +182,6 @@ def load_checkpoint(accelerator: Accelerator, path: Path) -> None:
         )
     try:
         accelerator.load_state(str(path))
+        return json.loads((path / _STATE).read_text("utf-8"))
     except Exception as error:  # whatever unpickling and load_state_dict raise
         raise CheckpointError(f"cannot resume from {path}: {type(error).__name__}: {error}") from error

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from data_loading import Row, group_by_video, group_rows
+from data_loading import group_by_video, group_rows
+from data_splits import Row
 from recipe import RecipeError, setting
 
 from clipbert_hf import ClipBertProcessor, aggregate_clip_logits
@@ -105,17 +106,24 @@ class ClipSamples:
     def __call__(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
         """One sample: ``pixels`` (1, K, T, 3, L, L) and ``rows``."""
         if self.text_only:
-            pixels = self._nothing()
+            pixels = self._nothing(clips=1)  # all clips would be the same
         else:
             pixels = self.processor.video_processor(
                 rows[0]["video"], num_clips=self.clips, sampling_strategy=self.strategy, generator=generator
             )["pixel_values_videos"]
-        if self.training and self.most_rows is not None and len(rows) > self.most_rows:
-            rows = [rows[index] for index in np.sort(generator.permutation(len(rows))[: self.most_rows])]
-        return {"pixels": pixels, "rows": rows}
+        return {"pixels": pixels, "rows": self._some(rows, generator)}
 
-    def _nothing(self) -> torch.Tensor:
-        """The mean colour everywhere. All clips would be the same, so there is one."""
+    def without_video(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
+        """The sample of a video that cannot be read: as many clips, of nothing."""
+        return {"pixels": self._nothing(clips=self.clips), "rows": self._some(rows, generator)}
+
+    def _some(self, rows: list[Row], generator: np.random.Generator) -> list[Row]:
+        if not self.training or self.most_rows is None or len(rows) <= self.most_rows:
+            return rows
+        return [rows[index] for index in np.sort(generator.permutation(len(rows))[: self.most_rows])]
+
+    def _nothing(self, *, clips: int) -> torch.Tensor:
+        """The mean colour everywhere, (1, K, T, 3, L, L)."""
         video = self.processor.video_processor
         side = video.size["longest_edge"]
-        return torch.zeros(1, 1, video.num_frames, 3, side, side)
+        return torch.zeros(1, clips, video.num_frames, 3, side, side)

@@ -1,65 +1,23 @@
-"""From rows to batches: data sets by name, random clips that do not depend on the number of workers, loaders."""
+"""From rows to batches: random clips that do not depend on the number of workers, and loaders."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import DatasetDict
-from recipe import DataSettings, LoopSettings, RecipeError
+from data_splits import Row
+from preemption import ignore_termination
+from recipe import ScriptSettings
 from torch.utils.data import DataLoader, Dataset, Sampler
+from unreadable_videos import KEY, Unreadable
 
-from datasets_scripts import load
-from datasets_scripts.loading import LOADERS as ANNOTATED
-from datasets_scripts.moving_shapes import load_moving_shapes
+from clipbert_hf import VideoDecodeError
 
-Row = dict[str, Any]
-
-
-def _load_annotated(name: str, config: str, data_dir: str, **options: Any) -> DatasetDict:
-    """Load a data set of annotation files; the folder of its videos or images is among the options."""
-    splits = load(name, config, annotation_dir=data_dir, **options)
-    # ActivityNet Captions publishes two validation splits and no test; the paper reports the first.
-    return DatasetDict({{"val1": "test"}.get(split, split): rows for split, rows in splits.items()})
-
-
-# A loader takes the configuration (qa, retrieval, multiple_choice, pretraining), the data folder and options of its
-# own, and returns the splits train, validation and test, as far as they exist, in the project's row schemas.
-LOADERS: dict[str, Callable[..., DatasetDict]] = {
-    "moving_shapes": load_moving_shapes,
-    **{name: partial(_load_annotated, name) for name in ANNOTATED},
-}
-
-
-def load_splits(settings: DataSettings, config: str) -> dict[str, list[Row]]:
-    """Load a data set.
-
-    Args:
-        settings: Which one, and from where.
-        config: Which of its configurations.
-
-    Returns:
-        The rows of each split; a split without rows is not there.
-
-    Raises:
-        RecipeError: If there is no data set of that name, or it has no training split.
-    """
-    if settings.dataset not in LOADERS:
-        raise RecipeError(f"dataset must be one of {', '.join(sorted(LOADERS))}; got {settings.dataset!r}")
-    splits = LOADERS[settings.dataset](config, settings.data_dir, **settings.dataset_options)
-    rows = {name: [_with_video(row) for row in split.to_list()] for name, split in splits.items() if len(split)}
-    if "train" not in rows:
-        raise RecipeError(f"data set {settings.dataset} in {settings.data_dir} has no split 'train'")
-    return rows
-
-
-def _with_video(row: Row) -> Row:
-    """An image is a video of one frame."""
-    return row if "video" in row or "image" not in row else {**row, "video": row["image"]}
+# So many videos in a row that cannot be read are no accident.
+_ATTEMPTS = 100
 
 
 def group_by_video(rows: Iterable[Row]) -> list[list[Row]]:
@@ -85,25 +43,61 @@ class VideoDataset(Dataset[Any]):
     """Samples of videos, each drawn with a generator of its own.
 
     It is indexed by (epoch, index), as :class:`EpochSampler` yields, so that what is drawn depends on the seed, the
-    epoch and the index, and not on the worker that draws it.
+    epoch and the index, and not on the worker that draws it. An item is a sample and what could not be read for it;
+    the sample is None where nothing could.
 
     Args:
         groups: What there is for each index, such as the rows of a video.
         read: Turns one of these into a sample, drawing from the generator it is given.
         seed: Seed of all draws.
+        replace: Whether the next video that can be read takes the place of one that cannot, so that batches stay whole.
+        blank: What makes a sample of a video that cannot be read instead, so that its questions still count.
     """
 
     def __init__(
-        self, groups: list[list[Row]], read: Callable[[list[Row], np.random.Generator], Any], *, seed: int
+        self,
+        groups: list[list[Row]],
+        read: Callable[[list[Row], np.random.Generator], Any],
+        *,
+        seed: int,
+        replace: bool = False,
+        blank: Callable[[list[Row], np.random.Generator], Any] | None = None,
     ) -> None:
         self.groups, self.read, self.seed = groups, read, seed
+        self.replace, self.blank = replace, blank
 
     def __len__(self) -> int:
         return len(self.groups)
 
-    def __getitem__(self, position: tuple[int, int]) -> Any:
+    def __getitem__(self, position: tuple[int, int]) -> tuple[Any, list[Unreadable]]:
         epoch, index = position
-        return self.read(self.groups[index], np.random.default_rng([self.seed, epoch, index]))
+        unreadable: list[Unreadable] = []
+        for attempt in range(min(len(self.groups), _ATTEMPTS) if self.replace else 1):
+            group = self.groups[(index + attempt) % len(self.groups)]
+            seeds = [self.seed, epoch, index, *([attempt] if attempt else [])]
+            try:
+                return self.read(group, np.random.default_rng(seeds)), unreadable
+            except VideoDecodeError as error:
+                ids = [row.get("id") for row in group]
+                unreadable.append(Unreadable(str(group[0]["video"]), f"{error.reason} ({error.backend})", ids))
+                if self.blank is not None:
+                    return self.blank(group, np.random.default_rng(seeds)), unreadable
+        return None, unreadable
+
+
+class _ReportingCollator:
+    """Collates the samples, and adds to the batch what could not be read."""
+
+    def __init__(self, collate: Callable[[list[Any]], Any]) -> None:
+        self.collate = collate
+
+    def __call__(self, items: list[tuple[Any, list[Unreadable]]]) -> Any:
+        unreadable = [entry for _, entries in items for entry in entries]
+        samples = [sample for sample, _ in items]
+        if any(sample is None for sample in samples):
+            return {KEY: unreadable}
+        batch = self.collate(samples)
+        return {**batch, KEY: unreadable} if unreadable else batch
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -135,34 +129,42 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 def create_loader(
-    dataset: VideoDataset,
+    groups: list[list[Row]],
+    read: Callable[[list[Row], np.random.Generator], Any],
     collate: Callable[[list[Any]], Any],
-    loop: LoopSettings,
-    data: DataSettings,
+    settings: ScriptSettings,
     *,
     training: bool,
+    blank: Callable[[list[Row], np.random.Generator], Any] | None = None,
 ) -> DataLoader[Any]:
     """A loader for the training loop.
 
     Args:
-        dataset: The samples.
+        groups: What there is for each index, such as the rows of a video.
+        read: Turns one of these into a sample, drawing from the generator it is given.
         collate: Turns a list of samples into a batch.
-        loop: Batch size and seed.
-        data: Number of workers.
-        training: Whether samples are shuffled; otherwise they come in order, and in each pass the same.
+        settings: Batch size, seed, number of workers, and what to do about videos that cannot be read.
+        training: Whether samples are shuffled, and those that cannot be read may be replaced; otherwise they come in
+            order, and in each pass the same.
+        blank: In an evaluation, what makes a sample of a video that cannot be read.
     """
-    batch_size = loop.batch_size if training else loop.eval_batch_size or loop.batch_size
-    workers = min(data.num_workers, -(-len(dataset) // batch_size))
+    skips = settings.on_unreadable_video == "skip"
+    dataset = VideoDataset(
+        groups, read, seed=settings.seed, replace=skips and training, blank=blank if skips and not training else None
+    )
+    batch_size = settings.batch_size if training else settings.eval_batch_size or settings.batch_size
+    workers = min(settings.num_workers, -(-len(dataset) // batch_size))
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        sampler=EpochSampler(len(dataset), shuffle=training, seed=loop.seed),
+        sampler=EpochSampler(len(dataset), shuffle=training, seed=settings.seed),
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=_ReportingCollator(collate),
+        worker_init_fn=ignore_termination,
         # The training workers stay, those of an evaluation leave the cores to the training.
         persistent_workers=training and workers > 0,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
         # A loader draws a seed for its workers: from this generator, so that the global one stays as it is.
-        generator=torch.Generator().manual_seed(loop.seed),
+        generator=torch.Generator().manual_seed(settings.seed),
     )

@@ -5,29 +5,36 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from recipe import LoopSettings, write_yaml
+from preemption import PreemptedError, StopRequest
+from recipe import LoopSettings, ScriptSettings, write_yaml
 from sharding import deepspeed_plugin, fsdp_plugin
 from start_points import is_cnn_parameter
 from torch import nn
 from torch.utils.data import DataLoader
 from trackers import installed_tracker, start_tracker
-from training_loop import Summary, Task, evaluate, train
+from training_loop import Task, evaluate, train
 from transformers.utils.logging import disable_progress_bar
+from unreadable_videos import KEY, UnreadableVideos
 
 from clipbert_hf import ClipBertError, ClipBertProcessor
 
 
 def run_script(main: Callable[[], object]) -> None:
-    """Run a script; an error that tells the user all there is to know ends it without a traceback."""
+    """Run a script; an error that tells the user all there is to know ends it without a traceback.
+
+    A run that was asked to stop, and has saved what it needs to go on, did what it should: its status is 0.
+    """
     try:
         main()
+    except PreemptedError as error:
+        sys.stderr.write(f"{error}\n")
     except ClipBertError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(1) from error
@@ -63,7 +70,7 @@ def train_and_test(
     accelerator: Accelerator,
     model: nn.Module,
     processor: ClipBertProcessor,
-    recipe: LoopSettings,
+    recipe: ScriptSettings,
     *,
     task: Task,
     train_loader: DataLoader[Any],
@@ -85,21 +92,50 @@ def train_and_test(
         test_loader: Not prepared yet.
 
     Returns:
-        The content of results.json.
+        The content of results.json. A slash in the name of a metric becomes a level.
+
+    Raises:
+        PreemptedError: If the run was asked to stop; everything is saved.
     """
-    trained, summary = train(
-        accelerator=accelerator,
-        model=model,
-        task=task,
-        train_loader=train_loader,
-        eval_loader=validation_loader,
-        settings=recipe,
-        is_cnn=is_cnn_parameter,
-    )
-    test = {}
-    if test_loader is not None:
-        test = evaluate(accelerator, trained, accelerator.prepare(test_loader), test_task, name="test")
-    return close_run(accelerator, trained, processor, recipe, summary=summary, test=test)
+    unreadable = UnreadableVideos(accelerator, skip=recipe.on_unreadable_video == "skip", output_dir=recipe.output_dir)
+    try:
+        with StopRequest(accelerator) as should_stop:
+            trained, summary = train(
+                accelerator=accelerator,
+                model=model,
+                task=task,
+                train_loader=train_loader,
+                eval_loader=validation_loader,
+                settings=recipe,
+                is_cnn=is_cnn_parameter,
+                unreadable=unreadable,
+                should_stop=should_stop,
+            )
+            test = {}
+            if test_loader is not None:
+                loader = accelerator.prepare(test_loader)
+                test = evaluate(
+                    accelerator,
+                    trained,
+                    loader,
+                    test_task,
+                    name="test",
+                    unreadable=unreadable,
+                    should_stop=should_stop,
+                )
+    except PreemptedError:
+        accelerator.end_training()
+        raise
+    results = {
+        "steps": summary.steps,
+        "seconds": round(summary.seconds, 1),
+        "best_step": summary.best_step,
+        "validation": nest(summary.metrics),
+        "test": nest(test),
+        **nest(unreadable.counts()),
+    }
+    close_run(accelerator, trained, processor, recipe, results)
+    return results
 
 
 def close_run(
@@ -107,10 +143,8 @@ def close_run(
     model: nn.Module,
     processor: ClipBertProcessor,
     recipe: LoopSettings,
-    *,
-    summary: Summary,
-    test: dict[str, float],
-) -> dict[str, Any]:
+    results: dict[str, Any],
+) -> None:
     """Save model, processor and results.json, and say where.
 
     Args:
@@ -118,19 +152,8 @@ def close_run(
         model: The trained model, prepared.
         processor: Its processor.
         recipe: The settings.
-        summary: What the training did.
-        test: Metrics on the test split.
-
-    Returns:
-        The content of results.json. A slash in the name of a metric becomes a level.
+        results: The content of results.json.
     """
-    results = {
-        "steps": summary.steps,
-        "seconds": round(summary.seconds, 1),
-        "best_step": summary.best_step,
-        "validation": nest(summary.metrics),
-        "test": nest(test),
-    }
     output = Path(recipe.output_dir)
     accelerator.wait_for_everyone()
     unwrapped = accelerator.unwrap_model(model)
@@ -139,12 +162,14 @@ def close_run(
         unwrapped.save_pretrained(output, state_dict=state)
         processor.save_pretrained(output)
         (output / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
-        sys.stdout.write(json.dumps(results["test"] or results["validation"], indent=2) + f"\nsaved in {output}\n")
+        shown: dict[str, Any] = {**(results["test"] or results["validation"])}
+        if KEY in results:
+            shown[KEY] = {**results[KEY], "named in": str(output / "unreadable_videos.json")}
+        sys.stdout.write(json.dumps(shown, indent=2) + f"\nsaved in {output}\n")
     accelerator.end_training()
-    return results
 
 
-def nest(metrics: dict[str, float]) -> dict[str, Any]:
+def nest(metrics: Mapping[str, float]) -> dict[str, Any]:
     """Turn names with slashes into levels.
 
     Example:

@@ -7,78 +7,20 @@ masked, there is nothing to see. Several texts a frame cost little, since the fr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 import torch
-from data_loading import Row
-from recipe import RecipeError
+from caption_pool import CaptionPool, Negatives
+from data_splits import Row
+from text_masking import IGNORED, TextMasker
 
 from clipbert_hf import ClipBertProcessor
 from clipbert_hf.model.video_decoding_clipbert import open_video
 
-IGNORED = -100
-
-
-class TextMasker:
-    """Chooses the tokens that the model has to guess.
-
-    Key words are chosen with one probability and replaced by [MASK]; all others with another, and then, as BERT does
-    it, 80 % become [MASK], 10 % a random token and 10 % stay. Each text loses at least one token.
-
-    Args:
-        processor: Of the model.
-        probability: For ordinary words.
-        key_word_probability: For the words that the data set names.
-    """
-
-    def __init__(self, processor: ClipBertProcessor, *, probability: float, key_word_probability: float) -> None:
-        for name, value in (("mask_probability", probability), ("key_word_mask_probability", key_word_probability)):
-            if not 0 <= value <= 1:
-                raise RecipeError(f"{name} must be from 0 to 1; got {value}")
-        self.tokenizer = processor.tokenizer
-        self.limit = processor.max_text_length
-        self.probability, self.key_word_probability = probability, key_word_probability
-
-    def encode(self, text: str) -> list[int]:
-        """The tokens of a text."""
-        return self.tokenizer(text, truncation=True, max_length=self.limit)["input_ids"]
-
-    def mask(self, text: str, key_words: Sequence[str], generator: np.random.Generator) -> tuple[list[int], list[int]]:
-        """Mask a text.
-
-        Args:
-            text: The caption.
-            key_words: Words of it that are worth guessing.
-            generator: Where the choices come from.
-
-        Returns:
-            The tokens, and the labels: the token where it has to be guessed, -100 elsewhere.
-        """
-        encoding = self.tokenizer(text, truncation=True, max_length=self.limit, return_offsets_mapping=True)
-        tokens = list(encoding["input_ids"])
-        offsets, words = encoding["offset_mapping"], set(key_words)
-        spans = [encoding.word_to_chars(word) if word is not None else None for word in encoding.word_ids()]
-        is_key = [span is not None and text[span.start : span.end] in words for span in spans]
-        candidates = [place for place, (start, end) in enumerate(offsets) if end > start]
-        if not candidates:
-            return tokens, [IGNORED] * len(tokens)
-        chances = {place: self.key_word_probability if is_key[place] else self.probability for place in candidates}
-        chosen = [place for place in candidates if generator.random() < chances[place]]
-        if not chosen:
-            most = max(chances.values())
-            chosen = [int(generator.choice([place for place in candidates if chances[place] == most]))]
-        labels = [IGNORED] * len(tokens)
-        for place in chosen:
-            labels[place] = tokens[place]
-            fate = 0.0 if is_key[place] else generator.random()
-            if fate < 0.8:
-                tokens[place] = self.tokenizer.mask_token_id
-            elif fate < 0.9:
-                tokens[place] = int(generator.integers(len(self.tokenizer)))
-        return tokens, labels
+Moment = tuple[float | None, float | None]  # start and end in seconds, None where the video's own
 
 
 class PretrainingSamples:
@@ -87,70 +29,97 @@ class PretrainingSamples:
     Args:
         processor: Of the model.
         masker: Masks captions.
-        captions: Captions of the split, for mismatches where a row has no hard negatives.
+        pool: Captions of the split, for mismatches.
         frames: Frames of a video in a sample. Each frame shows a moment that its own texts speak about.
         masked_texts: Texts of a frame for masked language modelling.
         matched_texts: Texts of a frame for image-text matching.
-        hard_negatives: How many of the mismatches are hard, where the row has some.
+        negatives: Where mismatches come from. ``random``: other videos; ``hard``: the row's ``hard_negatives``, and
+            where it has none other videos, those whose captions are most alike; ``in_batch``: other videos of the
+            batch, which the collator puts in the place of random ones.
+        hard_negatives: The share of the mismatches that are hard where negatives are; the others are random.
+        hard_candidates: Of how many captions drawn the one most alike is taken.
+        in_turn: Whether the texts of a frame take its captions in turn, each once before one comes twice; otherwise
+            each text draws one.
     """
 
     def __init__(
         self,
         processor: ClipBertProcessor,
         masker: TextMasker,
-        captions: Sequence[str],
+        pool: CaptionPool,
         *,
         frames: int,
         masked_texts: int,
         matched_texts: int,
-        hard_negatives: float,
+        negatives: Negatives = "hard",
+        hard_negatives: float = 1.0,
+        hard_candidates: int = 16,
+        in_turn: bool = False,
     ) -> None:
-        self.processor, self.masker, self.captions = processor, masker, captions
-        self.frames, self.hard_negatives = frames, hard_negatives
-        self.masked_texts, self.matched_texts = masked_texts, matched_texts
+        self.processor, self.masker, self.pool = processor, masker, pool
+        self.frames, self.masked_texts, self.matched_texts = frames, masked_texts, matched_texts
+        self.negatives, self.hard_negatives, self.hard_candidates = negatives, hard_negatives, hard_candidates
+        self.in_turn = in_turn
 
     def __call__(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
-        """One sample: ``pixels`` (F, 1, 1, 3, L, L), and the tokens and labels of F groups of texts."""
+        """One sample.
+
+        Returns:
+            ``pixels`` (F, 1, 1, 3, L, L); ``tokens``, ``mlm_labels`` and ``itm_labels`` of F groups of texts; ``rows``,
+            those that were asked to match; ``ids`` of all rows used; ``in_batch``, the places of the texts that the
+            collator replaces.
+        """
+        texts, moments = self._texts(rows, generator)
+        return {"pixels": self._read(rows[0]["video"], moments, generator), **texts}
+
+    def without_video(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
+        """The sample of a video that cannot be read: the mean colour instead of its frames."""
+        texts, moments = self._texts(rows, generator)
+        side = self.processor.video_processor.size["longest_edge"]
+        return {"pixels": torch.zeros(len(moments), 1, 1, 3, side, side), **texts}
+
+    def _texts(self, rows: list[Row], generator: np.random.Generator) -> tuple[dict[str, Any], list[Moment]]:
+        """All of a sample but its pixels, and the F moments that its texts speak about."""
         moments = [list(group) for _, group in groupby(rows, key=_moment)]
         # Each moment once before one comes twice.
         order = [int(m) for _ in range(0, self.frames, len(moments)) for m in generator.permutation(len(moments))]
         chosen = [moments[index] for index in order[: self.frames]]
-        tokens: list[list[int]] = []
-        mlm_labels: list[list[int]] = []
-        itm_labels: list[int] = []
+        sample: dict[str, Any] = {"tokens": [], "mlm_labels": [], "itm_labels": [], "rows": [], "in_batch": []}
+        ids: list[str] = []
         for group in chosen:
-            for _ in range(self.masked_texts):
-                row = group[int(generator.integers(len(group)))]
-                masked, labels = self.masker.mask(row["caption"], row.get("key_words") or (), generator)
-                tokens.append(masked)
-                mlm_labels.append(labels)
-                itm_labels.append(IGNORED)
-            for _ in range(self.matched_texts):
-                text, match = self._matching_text(group, generator)
-                tokens.append(self.masker.encode(text))
-                mlm_labels.append([])
-                itm_labels.append(match)
-        pixels = self._read(rows[0]["video"], [_moment(group[0]) for group in chosen], generator)
-        return {"pixels": pixels, "tokens": tokens, "mlm_labels": mlm_labels, "itm_labels": itm_labels}
+            for row in self._captions(group, self.masked_texts, generator):
+                tokens, labels = self.masker.mask(row["caption"], row.get("key_words") or (), generator)
+                _add_text(sample, tokens, labels, IGNORED)
+                ids.append(row["id"])
+            for row in self._captions(group, self.matched_texts, generator):
+                text = None if generator.random() < 0.5 else self._wrong(row, generator)
+                if text is not None and self.negatives == "in_batch":
+                    sample["in_batch"].append(len(sample["tokens"]))
+                match = int(text is None)  # it is also where all videos have the same caption
+                _add_text(sample, self.masker.encode(row["caption"] if text is None else text), [], match)
+                sample["rows"].append(row)
+                ids.append(row["id"])
+        return {**sample, "ids": list(dict.fromkeys(ids))}, [_moment(group[0]) for group in chosen]
 
-    def _matching_text(self, group: list[Row], generator: np.random.Generator) -> tuple[str, int]:
-        """A text and whether it matches, half of the time each."""
-        row = group[int(generator.integers(len(group)))]
-        if generator.random() < 0.5:
-            return row["caption"], 1
+    def _captions(self, group: list[Row], number: int, generator: np.random.Generator) -> Iterator[Row]:
+        """A row for each of so many texts."""
+        turn: list[int] = []
+        for _ in range(number):
+            if self.in_turn:
+                turn = turn or generator.permutation(len(group)).tolist()
+                yield group[turn.pop()]
+            else:
+                yield group[int(generator.integers(len(group)))]
+
+    def _wrong(self, row: Row, generator: np.random.Generator) -> str | None:
+        """A caption that does not match; None where there seems to be none."""
+        wants_hard = self.negatives == "hard" and generator.random() < self.hard_negatives
         hard = row.get("hard_negatives") or ()
-        if hard and generator.random() < self.hard_negatives:
-            return hard[int(generator.integers(len(hard)))], 0
-        own = {other["caption"] for other in group}
-        for _ in range(100):
-            text = self.captions[int(generator.integers(len(self.captions)))]
-            if text not in own:
-                return text, 0
-        return row["caption"], 1  # every video has the same caption
+        if wants_hard and hard:
+            return hard[int(generator.integers(len(hard)))]
+        return self.pool.draw_alike(row, generator, among=self.hard_candidates if wants_hard else 1)
 
-    def _read(
-        self, video: str, moments: list[tuple[float | None, float | None]], generator: np.random.Generator
-    ) -> torch.Tensor:
+    def _read(self, video: str, moments: list[Moment], generator: np.random.Generator) -> torch.Tensor:
         """A random frame of each moment, (F, 1, 1, 3, L, L)."""
         with open_video(video) as reader:
             seconds = reader.frame_seconds
@@ -165,14 +134,20 @@ class PretrainingSamples:
 
 
 class PretrainingCollator:
-    """Samples to a batch: what the model takes, labels included."""
+    """Samples to a batch: what the model takes, labels included.
 
-    def __init__(self, processor: ClipBertProcessor) -> None:
-        self.padding = processor.tokenizer.pad_token_id
+    Args:
+        masker: Its tokenizer pads, and encodes the captions that are set against other videos of the batch.
+        pool: Says which of these are wrong.
+    """
+
+    def __init__(self, masker: TextMasker, pool: CaptionPool) -> None:
+        self.masker, self.pool = masker, pool
+        self.padding = masker.tokenizer.pad_token_id
 
     def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Lay the texts of all frames out in one tensor."""
-        tokens = [text for sample in samples for text in sample["tokens"]]
+        tokens = [text for place in range(len(samples)) for text in self._texts(samples, place)]
         labels = [text for sample in samples for text in sample["mlm_labels"]]
         longest = max(len(text) for text in tokens)
         input_ids = torch.tensor([text + [self.padding] * (longest - len(text)) for text in tokens])
@@ -188,8 +163,24 @@ class PretrainingCollator:
                 "itm_labels": torch.tensor([label for sample in samples for label in sample["itm_labels"]]),
             },
             "texts": [len(sample["tokens"]) for sample in samples],
+            "ids": [name for sample in samples for name in sample["ids"]],
         }
 
+    def _texts(self, samples: list[dict[str, Any]], place: int) -> list[list[int]]:
+        """The tokens of a sample's texts. A mismatch stays random where the batch has no wrong caption for it."""
+        sample = samples[place]
+        texts = list(sample["tokens"])
+        others = self.pool.of_others(samples, place) if sample["in_batch"] else []
+        for number, text in enumerate(sample["in_batch"] if others else []):
+            texts[text] = self.masker.encode(others[number % len(others)])
+        return texts
 
-def _moment(row: Row) -> tuple[float | None, float | None]:
+
+def _add_text(sample: dict[str, Any], tokens: list[int], mlm_labels: list[int], itm_label: int) -> None:
+    sample["tokens"].append(tokens)
+    sample["mlm_labels"].append(mlm_labels)
+    sample["itm_labels"].append(itm_label)
+
+
+def _moment(row: Row) -> Moment:
     return row.get("start"), row.get("end")

@@ -4,7 +4,8 @@ A script's settings are one dataclass, put together from the groups below and fr
 
     recipe = parse_recipe(VideoQARecipe, ["recipe.yaml", "--learning_rate", "1e-4", "--model.hidden_size", "128"])
 
-The file comes first and may be left out; what the command line says wins. A dot reaches into a mapping.
+The file comes first and may be left out; what the command line says wins. A dot reaches into a mapping, and with a
+number into a list: ``--more_data.0.data_dir data/mine``.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class LoopSettings:
     max_grad_norm: float | None = setting(5.0, "longest gradient; null: any")
     evaluate_every: int | None = setting(None, "steps between evaluations; null: once an epoch")
     checkpoint_every: int | None = setting(None, "steps between checkpoints beyond those after evaluations")
-    keep_checkpoints: int = setting(1, "how many of the latest checkpoints are kept, beside the best")
+    keep_checkpoints: int = setting(2, "how many of the latest checkpoints are kept, beside the best")
     best_metric: str | None = setting(None, "metric that chooses the best checkpoint; null: the latest is best")
     best_is: Literal["highest", "lowest"] = setting("highest", "which value of best_metric is best")
     resume_from_checkpoint: str | None = setting(None, "a checkpoint folder, or last: that of output_dir if any")
@@ -90,20 +91,40 @@ class LoopSettings:
         if len(self.adam_betas) != 2:
             raise RecipeError(f"adam_betas must be two numbers; got {self.adam_betas}")
 
+    @property
+    def trains(self) -> bool:
+        """Whether there are steps to do, and not only evaluations."""
+        return (self.epochs if self.max_steps is None else self.max_steps) > 0
+
 
 @dataclass(kw_only=True)
-class DataSettings:
-    """Which data, and how it is read."""
+class DataSource:
+    """A data set, and where it is."""
 
-    dataset: str = setting("moving_shapes", "name of a data set")
+    dataset: str = setting(help="name of a data set")
     dataset_config: str | None = setting(None, "configuration of the data set; null: the one named after the task")
     data_dir: str = setting(help="folder of the data set")
     dataset_options: dict[str, Any] = field(default_factory=dict, metadata={"help": "further arguments of the loader"})
+
+
+@dataclass(kw_only=True)
+class DataSettings(DataSource):
+    """Which data, and how it is read."""
+
+    dataset: str = setting("moving_shapes", "name of a data set")
+    more_data: list[DataSource] = field(
+        default_factory=list, metadata={"help": "further data sets, whose splits are joined to those of the first"}
+    )
     num_workers: int = setting(1, "processes that decode videos; 0: the main process")
     processor: dict[str, Any] = field(
         default_factory=dict, metadata={"help": "options of a new video processor, such as size or target_fps"}
     )
     max_text_length: int = setting(100, "tokens of a text; the rest is cut")
+    on_unreadable_video: Literal["error", "skip"] = setting(
+        "error",
+        "a video that cannot be read: the run ends; or another takes its place in training, in an evaluation its "
+        "questions are asked of a blank one, and unreadable_videos.json and the results tell",
+    )
 
 
 @dataclass(kw_only=True)
@@ -121,6 +142,11 @@ class StartSettings:
     vocabulary_configs: list[str] = field(
         default_factory=list, metadata={"help": "configurations of the data set whose training texts it also covers"}
     )
+
+
+@dataclass(kw_only=True)
+class ScriptSettings(LoopSettings, DataSettings, StartSettings):
+    """What the recipe of every script holds."""
 
 
 def parse_recipe(recipe_class: type[Recipe], arguments: Sequence[str] | None = None) -> Recipe:
@@ -147,16 +173,39 @@ def parse_recipe(recipe_class: type[Recipe], arguments: Sequence[str] | None = N
     for name in values:
         _check_key(name, fields, place=f"recipe {path}")
     for option, text in pairs:
-        name, dot, key = option.partition(".")
+        name, *keys = option.split(".")
         _check_key(name, fields, place="command line")
-        if dot:
-            values[name] = {**(values.get(name) or {}), key: _scalar(text)}
-        else:
-            values[name] = _from_text(text, hints[name])
+        value = _scalar(text) if keys else _from_text(text, hints[name])
+        values[name] = _replaced(values.get(name), keys, value, option)
+    return _build(recipe_class, values)
+
+
+def _build(recipe_class: type[Recipe], values: Mapping[str, Any], place: str = "") -> Recipe:
+    """Make a dataclass of a mapping; ``place`` is where that stands, if inside of another."""
+    fields = {entry.name: entry for entry in dataclasses.fields(recipe_class)}  # type: ignore[arg-type]
+    hints = get_type_hints(recipe_class)
+    for name in values:
+        _check_key(name, fields, place=place)
     missing = [name for name, entry in fields.items() if name not in values and _is_required(entry)]
     if missing:
-        raise RecipeError(f"missing settings: {', '.join(missing)}")
-    return recipe_class(**{name: _coerce(value, hints[name], name) for name, value in values.items()})
+        raise RecipeError(f"{place and place + ': '}missing settings: {', '.join(missing)}")
+    inner = f"{place}." if place else ""
+    return recipe_class(**{name: _coerce(value, hints[name], inner + name) for name, value in values.items()})
+
+
+def _replaced(inside: Any, keys: Sequence[str], value: Any, option: str) -> Any:
+    """A mapping or list with the value at the end of the keys replaced; without keys, the value itself."""
+    if not keys:
+        return value
+    first, *rest = keys
+    if isinstance(inside, list):
+        if not first.isdecimal() or int(first) >= len(inside):
+            raise RecipeError(f"command line: --{option}: expected a number below {len(inside)}, got {first!r}")
+        return [_replaced(old, rest, value, option) if n == int(first) else old for n, old in enumerate(inside)]
+    mapping = {} if inside is None else inside
+    if not isinstance(mapping, dict):
+        raise RecipeError(f"command line: --{option} reaches into {inside!r}, which is no mapping")
+    return {**mapping, first: _replaced(mapping.get(first), rest, value, option)}
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -194,7 +243,7 @@ def check_keys(mapping: Mapping[str, Any], allowed: Collection[str], *, name: st
 def _check_key(key: str, allowed: Collection[str], *, place: str) -> None:
     if key in allowed:
         return
-    close = difflib.get_close_matches(key, allowed, n=1)
+    close = difflib.get_close_matches(str(key), allowed, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     raise RecipeError(f"{place}: unknown key {key!r}{hint}; allowed: {', '.join(sorted(allowed))}")
 
@@ -269,6 +318,8 @@ def _describe(hint: Any) -> str:
             parts.append(f"list of {_describe(get_args(option)[0])}")
         elif get_origin(option) is dict:
             parts.append("mapping")
+        elif dataclasses.is_dataclass(option):
+            parts.append(f"mapping of {', '.join(entry.name for entry in dataclasses.fields(option))}")
         else:
             parts.append("null" if option is type(None) else option.__name__)
     return " or ".join(parts)
@@ -293,6 +344,8 @@ def _convert(value: Any, option: Any, name: str) -> Any:
         return [_coerce(item, get_args(option)[0], f"{name}[{index}]") for index, item in enumerate(value)]
     if get_origin(option) is dict:
         return dict(value) if isinstance(value, dict) else MISSING
+    if isinstance(option, type) and dataclasses.is_dataclass(option):
+        return _build(option, value, name) if isinstance(value, dict) else MISSING
     if option is float and not isinstance(value, bool):
         try:
             return float(value)  # YAML reads 1e-4 as text

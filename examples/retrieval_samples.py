@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
+from caption_pool import CaptionPool, Negatives
 from clip_samples import ClipSamples
-from data_loading import Row
+from data_splits import Row
 
 from clipbert_hf import ClipBertProcessor
-
-Negatives = Literal["random", "hard", "in_batch"]
-
-
-class CaptionPool:
-    """The captions of a split, and which of them are true of a video."""
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.captions = [row["caption"] for row in rows]
-        self.own: dict[str, set[str]] = {}
-        for row in rows:
-            self.own.setdefault(row["video"], set()).add(row["caption"])
-
-    def draw_alike(self, row: Row, generator: np.random.Generator, *, among: int) -> str | None:
-        """Of several captions of other videos the one that has the most words in common with the row's."""
-        words = set(row["caption"].split())
-        drawn = [self.draw(row["video"], generator) for _ in range(among)]
-        candidates = [text for text in drawn if text is not None]
-        return max(candidates, key=lambda text: len(words & set(text.split())), default=None)
-
-    def draw(self, video: str, generator: np.random.Generator) -> str | None:
-        """A caption of another video; None where there seems to be none."""
-        for _ in range(100):
-            text = self.captions[int(generator.integers(len(self.captions)))]
-            if text not in self.own[video]:
-                return text
-        return None
 
 
 class RetrievalSamples:
@@ -97,21 +70,13 @@ class RetrievalCollator:
         texts, labels = [], []
         for place, sample in enumerate(samples):
             right = [row["caption"] for row in sample["rows"]]
-            wrong = sample["wrong"] + self._of_others(samples, place)
+            wrong = sample["wrong"] + self.pool.of_others(samples, place)[: self.in_batch * len(right)]
             texts.append(right + wrong)
             labels += [1] * len(right) + [0] * len(wrong)
         inputs = dict(self.processor(text=texts))
         inputs["pixel_values_videos"] = torch.cat([sample["pixels"] for sample in samples])
         ids = [row["id"] for sample in samples for row in sample["rows"]]
         return {"inputs": inputs, "labels": torch.tensor(labels), "ids": ids}
-
-    def _of_others(self, samples: list[dict[str, Any]], place: int) -> list[str]:
-        """Captions of the samples that follow, around the end to the start; the sampler has shuffled them."""
-        rows = samples[place]["rows"]
-        own = self.pool.own[rows[0]["video"]]
-        following = samples[place + 1 :] + samples[:place]
-        others = [row["caption"] for sample in following for row in sample["rows"] if row["caption"] not in own]
-        return list(dict.fromkeys(others))[: self.in_batch * len(rows)]
 
 
 class PixelCollator:

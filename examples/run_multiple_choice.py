@@ -16,9 +16,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from clip_samples import ClipSamples, QuestionSettings, check_inference_clips, logits_by_clips, question_groups
-from data_loading import Row, VideoDataset, create_loader, load_splits
+from data_loading import create_loader
+from data_splits import Row, load_task_splits
 from experiment import open_run, run_script, train_and_test
-from recipe import DataSettings, LoopSettings, RecipeError, StartSettings, parse_recipe, setting
+from recipe import RecipeError, ScriptSettings, parse_recipe, setting
 from run_retrieval import match_scores
 from start_points import create_model, create_processor
 from torch import nn
@@ -30,7 +31,7 @@ AnswerBy = Literal["choice", "retrieval"]
 
 
 @dataclass(kw_only=True)
-class MultipleChoiceRecipe(LoopSettings, DataSettings, StartSettings, QuestionSettings):
+class MultipleChoiceRecipe(ScriptSettings, QuestionSettings):
     """Multiple choice."""
 
     answer_by: Literal["choice", "retrieval"] = setting(
@@ -132,11 +133,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     recipe = parse_recipe(MultipleChoiceRecipe, arguments)
     check_inference_clips(recipe.inference_clips)
     by_retrieval = recipe.answer_by == "retrieval"
-    if by_retrieval and (recipe.max_steps if recipe.max_steps is not None else recipe.epochs):
+    if by_retrieval and recipe.trains:
         raise RecipeError("answer_by=retrieval takes a trained model as it is: give --epochs 0")
     accelerator = open_run(recipe)
     with accelerator.main_process_first():
-        splits = load_splits(recipe, recipe.dataset_config or "multiple_choice")
+        splits = load_task_splits(recipe, "multiple_choice")
         for rows in splits.values():
             check_options(rows)
         processor = create_processor(recipe, recipe, splits["train"], num_clips=max(recipe.inference_clips))
@@ -157,8 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             single_clip="middle",
         )
         groups = question_groups(splits[split], recipe, training=training)
-        dataset = VideoDataset(groups, read, seed=recipe.seed)
-        return create_loader(dataset, collate, recipe, recipe, training=training)
+        return create_loader(groups, read, collate, recipe, training=training, blank=read.without_video)
 
     def task(clips: list[int]) -> MultipleChoiceTask:
         return MultipleChoiceTask(model.config.score_aggregation, [1] if recipe.text_only else clips, recipe.answer_by)

@@ -15,16 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from caption_pool import CaptionPool
 from clip_samples import ClipSamples, ClipSettings, check_inference_clips, logits_by_clips
-from data_loading import Row, VideoDataset, create_loader, group_by_video, group_rows, load_splits
+from data_loading import create_loader, group_by_video, group_rows
+from data_splits import Row, load_task_splits
 from experiment import open_run, run_script, train_and_test
-from recipe import DataSettings, LoopSettings, RecipeError, StartSettings, parse_recipe, setting
-from retrieval_samples import (
-    CaptionPool,
-    PixelCollator,
-    RetrievalCollator,
-    RetrievalSamples,
-)
+from recipe import RecipeError, ScriptSettings, parse_recipe, setting
+from retrieval_samples import PixelCollator, RetrievalCollator, RetrievalSamples
 from start_points import create_model, create_processor
 from torch import nn
 
@@ -33,7 +30,7 @@ from clipbert_hf.metrics import retrieval_metrics
 
 
 @dataclass(kw_only=True)
-class RetrievalRecipe(LoopSettings, DataSettings, StartSettings, ClipSettings):
+class RetrievalRecipe(ScriptSettings, ClipSettings):
     """Retrieval. The loss, cross-entropy or rank, is model.retrieval_loss."""
 
     captions_per_video: int = setting(1, "captions of a video in a training sample; an epoch has every caption once")
@@ -134,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     check_inference_clips(recipe.inference_clips)
     accelerator = open_run(recipe)
     with accelerator.main_process_first():
-        splits = load_splits(recipe, recipe.dataset_config or "retrieval")
+        splits = load_task_splits(recipe, "retrieval")
         processor = create_processor(recipe, recipe, splits["train"], num_clips=max(recipe.inference_clips))
     model = create_model(ClipBertForVideoTextRetrieval, recipe, processor)
 
@@ -146,10 +143,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             processor, clips=recipe.training_clips, training=True, training_sampling=recipe.training_sampling
         )
         groups = group_rows(splits["train"], recipe.captions_per_video)
-        dataset = VideoDataset(groups, RetrievalSamples(clips, pool, **options), seed=recipe.seed)
+        read = RetrievalSamples(clips, pool, **options)
         in_batch = recipe.negatives_per_caption if recipe.negatives == "in_batch" else 0
         collate = RetrievalCollator(processor, pool, in_batch=in_batch)
-        return create_loader(dataset, collate, recipe, recipe, training=True)
+        return create_loader(groups, read, collate, recipe, training=True)
 
     def evaluation(split: str, clips: list[int], **options: Any) -> tuple[Any, RetrievalTask]:
         rows = splits.get(split, [])
@@ -157,8 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         if not rows:
             return None, task
         read = ClipSamples(processor, clips=max(clips), training=False, single_clip="middle")
-        dataset = VideoDataset(group_by_video(rows), read, seed=recipe.seed)
-        return create_loader(dataset, PixelCollator(), recipe, recipe, training=False), task
+        loader = create_loader(
+            group_by_video(rows), read, PixelCollator(), recipe, training=False, blank=read.without_video
+        )
+        return loader, task
 
     validation_loader, task = evaluation("validation", [recipe.validation_clips])
     test_loader, test_task = evaluation("test", recipe.inference_clips, dual_softmax_scale=recipe.dual_softmax_scale)

@@ -9,48 +9,33 @@ video share its CNN features. ``--text_only true`` shows the model no video at a
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from answers import AnswerKind, answer_scores, answer_vocabulary, drop_unanswered_test, learned_answers
 from clip_samples import ClipSamples, QuestionSettings, check_inference_clips, logits_by_clips, question_groups
-from data_loading import Row, VideoDataset, create_loader, load_splits
+from data_loading import create_loader
+from data_splits import Row, load_task_splits
 from experiment import open_run, run_script, train_and_test
-from recipe import DataSettings, LoopSettings, RecipeError, StartSettings, parse_recipe, setting
+from recipe import RecipeError, ScriptSettings, parse_recipe, setting
 from start_points import create_model, create_processor
 from torch import nn
 
 from clipbert_hf import ClipBertForVideoQuestionAnswering, ClipBertForVideoRegression, ClipBertProcessor
-from clipbert_hf.metrics import QAAccuracy, count_error, soft_scores, vqa_score
-
-AnswerKind = Literal["open_ended", "count", "soft"]
+from clipbert_hf.metrics import QAAccuracy, count_error, vqa_score
 
 
 @dataclass(kw_only=True)
-class VideoQARecipe(LoopSettings, DataSettings, StartSettings, QuestionSettings):
+class VideoQARecipe(ScriptSettings, QuestionSettings):
     """Question answering."""
 
     answer_kind: Literal["open_ended", "count", "soft"] = setting(
         "open_ended", "answers are words; numbers of repetitions; or soft: the words of several people (VQA v2)"
     )
     answer_vocabulary_size: int | None = setting(None, "only so many answers, the most frequent; null: all")
-
-
-def answer_vocabulary(rows: Sequence[Row], size: int | None = None) -> list[str]:
-    """The answers of the training split, the most frequent first."""
-    counts = Counter(row["answer"] for row in rows)
-    return sorted(counts, key=lambda answer: (-counts[answer], answer))[:size]
-
-
-def answer_scores(row: Row) -> dict[str, float]:
-    """Soft scores of a question: from what people answered, or as the data set gives them."""
-    answers = row["answers"]
-    if all(isinstance(answer, str) for answer in answers):
-        return soft_scores(answers)
-    return {entry["answer"]: entry["score"] for entry in answers}
 
 
 class QACollator:
@@ -159,7 +144,7 @@ class VideoQATask:
         if self.answer_kind == "count":
             return count_error(np.array(predictions), np.array([float(row["answer"]) for row in rows]))
         if self.answer_kind == "soft":
-            if not isinstance(rows[0]["answers"][0], str):  # scores are all there is
+            if any(isinstance(answer, dict) for row in rows for answer in row["answers"]):  # scores are all there is
                 pairs = zip(predictions, rows, strict=True)
                 return {"score": float(np.mean([answer_scores(row).get(answer, 0.0) for answer, row in pairs]))}
             result = vqa_score(predictions, [row["answers"] for row in rows], answer_types=types)
@@ -176,15 +161,18 @@ class VideoQATask:
 
 
 def vocabulary_of(recipe: VideoQARecipe, rows: Sequence[Row]) -> list[str]:
-    """The answers that a model learns; none where it counts.
+    """The answers that a model learns or, where there is no training split, has learned; none where it counts.
 
     Raises:
-        RecipeError: If the rows lack what the kind of answers asks for.
+        RecipeError: If there is neither a training split nor a model that answers questions, or the rows lack what the
+            kind of answers asks for.
     """
     if recipe.answer_kind == "count":
         return []
+    if not rows:
+        return learned_answers(recipe.start_from, recipe)
     if recipe.answer_kind == "soft":
-        if any(not row.get("answers") for row in rows):
+        if not any(row.get("answers") for row in rows):
             raise RecipeError(f"answer_kind=soft needs rows with 'answers', those of several people; {recipe.dataset}")
         rows = [{"answer": answer} for row in rows for answer in answer_scores(row)]
     return answer_vocabulary(rows, recipe.answer_vocabulary_size)
@@ -196,9 +184,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     check_inference_clips(recipe.inference_clips)
     accelerator = open_run(recipe)
     with accelerator.main_process_first():
-        splits = load_splits(recipe, recipe.dataset_config or "qa")
+        splits = load_task_splits(recipe, "qa")
         processor = create_processor(recipe, recipe, splits["train"], num_clips=max(recipe.inference_clips))
     answers, kind = vocabulary_of(recipe, splits["train"]), recipe.answer_kind
+    if kind == "soft":
+        drop_unanswered_test(splits)
     if kind == "count":
         model: Any = create_model(ClipBertForVideoRegression, recipe, processor)
     else:
@@ -217,8 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             training_sampling=recipe.training_sampling,
         )
         groups = question_groups(splits[split], recipe, training=training)
-        dataset = VideoDataset(groups, read, seed=recipe.seed)
-        return create_loader(dataset, collate, recipe, recipe, training=training)
+        return create_loader(groups, read, collate, recipe, training=training, blank=read.without_video)
 
     def task(clips: list[int]) -> VideoQATask:
         return VideoQATask(answers, model.config.score_aggregation, [1] if recipe.text_only else clips, kind)

@@ -25,17 +25,20 @@ def fsdp_plugin() -> FullyShardedDataParallelPlugin | None:
 def deepspeed_plugin(recipe: LoopSettings) -> DeepSpeedPlugin | None:
     """What ``Accelerator`` takes where ``accelerate launch`` asks for DeepSpeed, else None.
 
-    DeepSpeed clips gradients by its own configuration, not when the loop says so.
+    DeepSpeed goes by its own configuration, so the recipe's settings are written into it.
     """
     if not _is_asked_for("ACCELERATE_USE_DEEPSPEED"):
         return None
-    plugin = DeepSpeedPlugin(gradient_clipping=recipe.max_grad_norm or 0.0)
+    plugin = DeepSpeedPlugin(
+        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+        gradient_clipping=recipe.max_grad_norm or 0.0,
+    )
+    plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = recipe.batch_size
     if recipe.mixed_precision != "fp32":
-        autocast = {"enabled": True, "dtype": _DTYPES[recipe.mixed_precision]}
         plugin.deepspeed_config |= {
             "bf16": {"enabled": False},
             "fp16": {"enabled": False},
-            "torch_autocast": autocast,
+            "torch_autocast": {"enabled": True, "dtype": _DTYPES[recipe.mixed_precision]},
         }
     return plugin
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import torch
-from data_loading import Row, load_splits
+from data_splits import Row, load_source
 from recipe import DataSettings, RecipeError, StartSettings, check_keys
 from transformers import BertTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -27,6 +27,9 @@ def create_processor(
         data: Options of the video processor, and the longest text.
         rows: Training rows; their texts make the tokenizer of a new model.
         num_clips: How many clips the saved processor samples for inference.
+
+    Raises:
+        RecipeError: If a tokenizer is to be made, and there is no text to make it of.
     """
     options = {**data.processor, "num_clips": num_clips}
     if start.start_from is not None:
@@ -49,7 +52,12 @@ def create_processor(
         options = {"image_mean": mean, "image_std": std, **options}
     texts = [*texts_of(rows)]
     for config in start.vocabulary_configs:
-        texts += texts_of(load_splits(data, config)["train"])
+        texts += texts_of(load_source(data, config).get("train", []))
+    if not texts:
+        raise RecipeError(
+            f"without start_from or text, the words of a new model are those of the split 'train', and data set "
+            f"{data.dataset} in {data.data_dir} has none"
+        )
     tokenizer = train_tokenizer(texts, start.vocabulary_size)
     return ClipBertProcessor(ClipBertVideoProcessor(**options), tokenizer, max_text_length=data.max_text_length)
 

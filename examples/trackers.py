@@ -19,7 +19,7 @@ from typing import Any
 
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
-from checkpointing import find_checkpoint
+from checkpointing import complete_steps, find_checkpoint
 from recipe import LoopSettings, RecipeError
 from wandb_parts import TrackerError, cut_offline_parts
 
@@ -64,8 +64,10 @@ def start_tracker(accelerator: Accelerator, recipe: LoopSettings) -> None:
 
 def last_step_kept(recipe: LoopSettings) -> int:
     """The step after which a run draws: that of the checkpoint it resumes from, or 0."""
-    # Where there are checkpoints that it does not resume from, the loop refuses to train: nothing of theirs is dropped.
-    path = find_checkpoint(recipe.output_dir, recipe.resume_from_checkpoint or "last")
+    if recipe.resume_from_checkpoint is None:
+        # Where there are checkpoints the loop refuses to train, so nothing of theirs is to be dropped.
+        return max(complete_steps(recipe.output_dir), default=0)
+    path = find_checkpoint(recipe.output_dir, recipe.resume_from_checkpoint)
     return 0 if path is None else int(path.name.removeprefix("step_"))
 
 

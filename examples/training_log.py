@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,23 +28,44 @@ class TrainingLog:
         self.accelerator, self.settings, self.step_size = accelerator, settings, step_size
         self.path = Path(settings.output_dir) / "log.jsonl"
         self.bar: tqdm | None = None
-        self.losses: list[float] = []  # of this process, since the latest line
-        self.latest: list[float] = []  # of this process, as many as the bar averages over
+        # Of this process: the sum and number of losses since the latest line, and as many as the bar averages over.
+        self.loss_sum, self.loss_count = 0.0, 0
+        self.latest: list[float] = []
 
     def open_bar(self, step: int, total_steps: int) -> tqdm:
         """The progress bar of the run, a context manager."""
         self.bar = progress_bar(self.accelerator, total=total_steps, initial=step, desc="training", unit="step")
         return self.bar
 
+    def begin(self, step: int, state: Mapping[str, Any] | None = None) -> None:
+        """Begin a run, or continue one: forget what it wrote beyond the point it resumes from.
+
+        Args:
+            step: Steps done.
+            state: What :meth:`state_dict` gave at that step.
+        """
+        for name, value in (state or {}).items():
+            setattr(self, name, value)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.accelerator.is_main_process and self.path.exists():
+            kept = [line for line in read_log(self.path) if line["step"] <= step and step > 0]
+            shorter = self.path.with_suffix(".shorter")
+            shorter.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
+            os.replace(shorter, self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {name: getattr(self, name) for name in ("loss_sum", "loss_count", "latest")}
+
     def add_loss(self, value: float) -> None:
         """Note the loss of a micro-batch."""
-        self.losses.append(value)
+        self.loss_sum, self.loss_count = self.loss_sum + value, self.loss_count + 1
         window = self.settings.log_every * self.settings.gradient_accumulation_steps
         self.latest = [*self.latest[-window + 1 :], value] if window > 1 else [value]
 
     def advance(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Show that a step is done."""
-        loss = sum(self.latest) / len(self.latest)
+        loss = sum(self.latest) / max(len(self.latest), 1)
         if step % self.settings.log_every == 0:
             self.draw({"loss": loss, **learning_rates(optimizer)}, "train", step)
         if self.bar is None or self.bar.disable:
@@ -70,14 +92,15 @@ class TrainingLog:
             "step": step,
             "epoch": round(epoch, 3),
             "seconds": round(seconds, 1),
-            "loss": sum(self.losses) / max(len(self.losses), 1),
+            "loss": self.loss_sum / max(self.loss_count, 1),
             "samples_per_second": round(step * self.step_size / max(seconds, 1e-9), 1),
             **learning_rates(optimizer),
             **metrics,
         }
-        self.losses.clear()
+        self.loss_sum, self.loss_count = 0.0, 0
         if self.accelerator.is_main_process:
-            append_line(self.path, line)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
 
 def progress_bar(accelerator: Accelerator, *arguments: Any, **options: Any) -> tqdm:
@@ -97,10 +120,3 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.endswith("}")]
-
-
-def append_line(path: Path, line: dict[str, Any]) -> None:
-    """Append to a log, after dropping what an interrupted run wrote beyond the point it resumed from."""
-    kept = [old for old in read_log(path) if old["step"] < line["step"]]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(entry) + "\n" for entry in [*kept, line]), "utf-8")

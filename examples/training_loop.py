@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -26,10 +26,12 @@ from checkpointing import (
     save_checkpoint,
 )
 from optimization import create_optimizer, create_schedule
+from preemption import PreemptedError, never_stop
 from recipe import LoopSettings, RecipeError
 from torch import nn
 from torch.utils.data import DataLoader
 from training_log import TrainingLog, progress_bar
+from unreadable_videos import UnreadableVideos
 
 from clipbert_hf import ClipBertError
 
@@ -62,7 +64,9 @@ class Progress:
         best_step: The step with the best metric so far.
         best_value: Its value.
         best_metrics: All metrics at that step.
+        metrics: Those of the latest evaluation.
         seconds: Time spent in this loop, earlier parts of a resumed run included.
+        evaluates: The evaluation after this step is still to come.
     """
 
     step: int = 0
@@ -71,11 +75,9 @@ class Progress:
     best_step: int | None = None
     best_value: float | None = None
     best_metrics: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
-
-    def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint."""
-        return asdict(self)
+    evaluates: bool = False
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """From the checkpoint."""
@@ -101,7 +103,14 @@ class Summary:
 
 
 def evaluate(
-    accelerator: Accelerator, model: nn.Module, loader: DataLoader, task: Task, *, name: str = "evaluation"
+    accelerator: Accelerator,
+    model: nn.Module,
+    loader: DataLoader,
+    task: Task,
+    *,
+    name: str = "evaluation",
+    unreadable: UnreadableVideos | None = None,
+    should_stop: Callable[[], bool] = never_stop,
 ) -> dict[str, float]:
     """Evaluate a model.
 
@@ -110,18 +119,31 @@ def evaluate(
         model: The model; it is put back into the mode it was in.
         loader: The split.
         task: What to do with a batch.
-        name: What the progress bar says.
+        name: The split; the progress bar shows it.
+        unreadable: Counts videos that cannot be read; None: such a video is an error.
+        should_stop: Whether the evaluation is to be given up, asked after each batch.
 
     Returns:
         ``task.metrics`` over all samples of all processes, without the duplicates that fill up the last batch.
+
+    Raises:
+        PreemptedError: If it was given up.
+        UnreadableVideoError: If a video cannot be read, and such are not to be skipped.
     """
+    unreadable = unreadable or UnreadableVideos(accelerator, skip=False)
     was_training = model.training
     model.eval()
     records: list[Any] = []
-    with torch.inference_mode():
-        for batch in progress_bar(accelerator, loader, desc=name, leave=False):
-            records += accelerator.gather_for_metrics(task.predict(model, batch), use_gather_object=True)
-    model.train(was_training)
+    try:
+        with torch.inference_mode():
+            for batch in progress_bar(accelerator, loader, desc=name, leave=False):
+                unreadable.note(batch, name)
+                records += accelerator.gather_for_metrics(task.predict(model, batch), use_gather_object=True)
+                if should_stop():
+                    raise PreemptedError(f"stopped by SIGTERM in the evaluation of the split {name}")
+    finally:
+        model.train(was_training)
+    unreadable.gather()
     return task.metrics(records)
 
 
@@ -134,6 +156,8 @@ def train(
     eval_loader: DataLoader | None,
     settings: LoopSettings,
     is_cnn: Callable[[str], bool] = lambda name: False,
+    unreadable: UnreadableVideos | None = None,
+    should_stop: Callable[[], bool] = never_stop,
 ) -> tuple[nn.Module, Summary]:
     """Train a model, and leave it with its best weights.
 
@@ -145,16 +169,21 @@ def train(
         eval_loader: Not prepared yet; None: no evaluation, so the latest weights are the best.
         settings: How long, how fast, how often.
         is_cnn: Names of the parameters with the learning rate of the CNN.
+        unreadable: Counts videos that cannot be read; None: such a video is an error.
+        should_stop: Whether the run is to be saved and left, asked after each step and evaluated batch.
 
     Returns:
         The model as accelerate has prepared it, and what was done.
 
     Raises:
         TrainingError: If a loss is not finite.
-        CheckpointError: If the checkpoint to resume from does not fit.
+        PreemptedError: If the run was left, saved.
+        UnreadableVideoError: If a video cannot be read, and such are not to be skipped.
+        CheckpointError: If a checkpoint cannot be written, or the one to resume from is damaged or does not fit.
         RecipeError: If ``settings.best_metric`` is none of the task's.
     """
-    run = _Run(accelerator, model, task, train_loader, eval_loader, settings, is_cnn)
+    unreadable = unreadable or UnreadableVideos(accelerator, skip=False)
+    run = _Run(accelerator, model, task, train_loader, eval_loader, settings, is_cnn, unreadable, should_stop)
     return run.model, run.train()
 
 
@@ -170,8 +199,11 @@ class _Run:
         eval_loader: DataLoader | None,
         settings: LoopSettings,
         is_cnn: Callable[[str], bool],
+        unreadable: UnreadableVideos,
+        should_stop: Callable[[], bool],
     ) -> None:
         self.accelerator, self.task, self.settings = accelerator, task, settings
+        self.unreadable, self.should_stop = unreadable, should_stop
         self.sampler = train_loader.sampler
         optimizer = create_optimizer(model, settings, is_cnn)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
@@ -180,11 +212,9 @@ class _Run:
         steps_per_epoch = math.ceil(len(self.train_loader) / settings.gradient_accumulation_steps)
         self.total_steps = settings.epochs * steps_per_epoch if settings.max_steps is None else settings.max_steps
         self.schedule = create_schedule(self.optimizer, settings, self.total_steps)
-        self.progress = Progress()
-        accelerator.register_for_checkpointing(self.schedule, self.progress)
+        self.progress, self.saved_step = Progress(), -1
         step_size = self.train_loader.total_batch_size * settings.gradient_accumulation_steps
         self.log = TrainingLog(accelerator, settings, step_size=step_size)
-        self.metrics: dict[str, float] = {}
         self._resume()
 
     # --- The loop ---
@@ -193,18 +223,22 @@ class _Run:
         started = time.monotonic() - self.progress.seconds
         self.model.train()
         with self.log.open_bar(self.progress.step, self.total_steps):
+            if self.progress.evaluates:
+                self._finish_step()
             while self.progress.step < self.total_steps:
                 for _ in self._epoch_steps():
                     self.progress.seconds = time.monotonic() - started
                     self._after_step()
                     if self.progress.step >= self.total_steps:
                         break
+                    if self.should_stop():
+                        self._leave()
         if self.total_steps:
             self._restore_best()
         progress = self.progress
         progress.seconds = time.monotonic() - started
         best_step = progress.step if progress.best_step is None else progress.best_step
-        return Summary(progress.step, progress.seconds, best_step, progress.best_metrics or self.metrics)
+        return Summary(progress.step, progress.seconds, best_step, progress.best_metrics or progress.metrics)
 
     def _epoch_steps(self) -> Iterator[None]:
         """Train for the rest of the current epoch, coming up for air after each step."""
@@ -218,6 +252,7 @@ class _Run:
         if hasattr(self.sampler, "set_epoch"):
             self.sampler.set_epoch(progress.epoch)
         for batch in loader:
+            self.unreadable.note(batch, "train")
             with self.accelerator.accumulate(self.model):
                 self._micro_step(batch)
                 stepped = self.accelerator.sync_gradients
@@ -258,18 +293,25 @@ class _Run:
     def _after_step(self) -> None:
         settings, progress = self.settings, self.progress
         self.log.advance(progress.step, self.optimizer)
-        epoch_done, finished = progress.batch == 0, progress.step == self.total_steps
-        due = epoch_done if settings.evaluate_every is None else progress.step % settings.evaluate_every == 0
-        evaluates = due or finished
+        due = progress.batch == 0 if settings.evaluate_every is None else progress.step % settings.evaluate_every == 0
+        progress.evaluates = due or progress.step == self.total_steps
+        self._finish_step()
+
+    def _finish_step(self) -> None:
+        """Evaluate, log and save as the current step asks for. A run that was stopped in an evaluation resumes here."""
+        settings, progress = self.settings, self.progress
+        evaluates, epoch_done = progress.evaluates, progress.batch == 0
         if evaluates:
             self._evaluate()
+            progress.evaluates = False
         if evaluates or epoch_done:
+            self.unreadable.gather()
             self.log.write_line(
                 step=progress.step,
                 epoch=progress.epoch + progress.batch / len(self.train_loader),
                 seconds=progress.seconds,
                 optimizer=self.optimizer,
-                metrics=self.metrics if evaluates else {},
+                metrics={**(progress.metrics if evaluates else {}), **self.unreadable.counts()},
             )
         if evaluates or (settings.checkpoint_every and progress.step % settings.checkpoint_every == 0):
             self._save()
@@ -279,23 +321,52 @@ class _Run:
     def _evaluate(self) -> None:
         if self.eval_loader is None:
             return
-        self.metrics = evaluate(self.accelerator, self.model, self.eval_loader, self.task)
-        self.log.draw(self.metrics, "validation", self.progress.step)
+        try:
+            metrics = evaluate(
+                self.accelerator,
+                self.model,
+                self.eval_loader,
+                self.task,
+                name="validation",
+                unreadable=self.unreadable,
+                should_stop=self.should_stop,
+            )
+        except PreemptedError:
+            self._leave()
+        self.progress.metrics = metrics
+        self.log.draw(metrics, "validation", self.progress.step)
         name = self.settings.best_metric
         if name is None:
             return
-        if name not in self.metrics:
-            raise RecipeError(f"best_metric must be one of {', '.join(sorted(self.metrics))}; got {name!r}")
-        value, best = self.metrics[name], self.progress.best_value
+        if name not in metrics:
+            raise RecipeError(f"best_metric must be one of {', '.join(sorted(metrics))}; got {name!r}")
+        value, best = metrics[name], self.progress.best_value
         if best is None or (value > best if self.settings.best_is == "highest" else value < best):
             self.progress.best_value, self.progress.best_step = value, self.progress.step
-            self.progress.best_metrics = self.metrics
+            self.progress.best_metrics = metrics
 
     def _save(self) -> None:
         progress, settings = self.progress, self.settings
         keep = [] if progress.best_step is None else [progress.best_step]
+        self.unreadable.gather()
+        state = {
+            "progress": asdict(progress),
+            "schedule": self.schedule.state_dict(),
+            "log": self.log.state_dict(),
+            "unreadable_videos": self.unreadable.state_dict(),
+        }
         save_checkpoint(
-            self.accelerator, settings.output_dir, progress.step, keep_last=settings.keep_checkpoints, keep=keep
+            self.accelerator, settings.output_dir, progress.step, state, keep_last=settings.keep_checkpoints, keep=keep
+        )
+        self.saved_step = progress.step
+
+    def _leave(self) -> NoReturn:
+        """Save, unless that is done, and end the run."""
+        if self.saved_step != self.progress.step:
+            self._save()
+        raise PreemptedError(
+            f"stopped by SIGTERM and saved after step {self.progress.step} of {self.total_steps}; "
+            f"resume_from_checkpoint=last continues exactly there"
         )
 
     def _resume(self) -> None:
@@ -307,8 +378,14 @@ class _Run:
                     f"{self.settings.output_dir} holds the checkpoints of an earlier run: continue it with "
                     f"resume_from_checkpoint=last, or choose another output_dir"
                 )
+            self.log.begin(0)
             return
-        load_checkpoint(self.accelerator, path)
+        state = load_checkpoint(self.accelerator, path)
+        self.progress.load_state_dict(state["progress"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.unreadable.load_state_dict(state["unreadable_videos"])
+        self.log.begin(self.progress.step, state["log"])
+        self.saved_step = self.progress.step
         if self.progress.step > self.total_steps:
             raise CheckpointError(f"{path} is beyond the last step of this run, {self.total_steps}")
 
@@ -316,6 +393,6 @@ class _Run:
         best = self.progress.best_step
         if best is None or best == self.progress.step:
             return
-        reached = asdict(self.progress)
-        load_checkpoint(self.accelerator, checkpoint_path(self.settings.output_dir, best))
-        self.progress.load_state_dict(reached)
+        path = find_checkpoint(self.settings.output_dir, str(checkpoint_path(self.settings.output_dir, best)))
+        if path is not None:
+            load_checkpoint(self.accelerator, path)

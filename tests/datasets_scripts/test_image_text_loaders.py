@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from datasets import List, Value
 from miniature_files import load_rows, write_json, write_jsonl, write_media
+from published_miniatures import annotation, coco, question, region, write_coco_captions, write_visual_genome
 
 import datasets_scripts
 from datasets_scripts.errors import DatasetError
@@ -29,16 +30,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # --- COCO captions ---
-
-
-def coco(captions: list[tuple[int, int, str]], folder: str) -> dict[str, Any]:
-    numbers = dict.fromkeys(image for _, image, _ in captions)
-    return {
-        "info": {},
-        "images": [{"id": n, "file_name": f"COCO_{folder}_{n:012d}.jpg", "height": 48} for n in numbers],
-        "licenses": [],
-        "annotations": [{"image_id": image, "id": key, "caption": caption} for key, image, caption in captions],
-    }
 
 
 TRAIN = [(37, 9, "A plate of food.\n"), (49, 25, "A giraffe."), (52, 9, "Lunch.")]
@@ -99,10 +90,6 @@ def test_malformed_coco_captions(images: Path, tmp_path: Path, change: Any, mess
 # --- Visual Genome ---
 
 
-def region(key: int, image: int, phrase: str) -> dict[str, Any]:
-    return {"region_id": key, "image_id": image, "x": 0, "y": 1, "width": 5, "height": 6, "phrase": phrase}
-
-
 REGIONS = [
     {"id": 1, "regions": [region(1382, 1, "the clock is green"), region(1383, 1, " "), region(1384, 1, "a tree")]},
     {"id": 2, "regions": [region(2000, 2, "a car")]},
@@ -136,23 +123,65 @@ def test_malformed_regions(images: Path, tmp_path: Path) -> None:
         load_rows("visual_genome", "captions", annotation_dir=tmp_path, image_dir=images)
 
 
+@pytest.fixture
+def overlapping(tmp_path: Path) -> Path:
+    """COCO and Visual Genome, some of whose images are the same."""
+    write_coco_captions(tmp_path)
+    write_visual_genome(tmp_path)
+    return tmp_path
+
+
+def load_overlapping(root: Path, **options: Any) -> dict[str, list[str]]:
+    folder = root / "visual_genome"
+    options = {"coco_dir": str(root / "coco_captions"), **options}
+    rows = load_rows("visual_genome", "captions", annotation_dir=folder, image_dir=folder / "images", **options)
+    return {split: [row["id"] for row in found] for split, found in rows.items()}
+
+
+def test_images_of_coco_are_in_its_splits(overlapping: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = {"train": ["1_0", "1_1", "4_0", "4_1", "5_0"], "validation": ["2_0", "3_0"]}
+    assert load_overlapping(overlapping) == expected
+    assert "3 images are COCO's too: 2 of its evaluation are validation, not train" in capsys.readouterr().err
+    # Others are held out as ever: of 1, 4 and 5 a half by their hash, where 1 stays for training.
+    assert load_overlapping(overlapping, coco_dir=None)["train"] == ["1_0", "1_1", "2_0", "3_0", "4_0", "4_1", "5_0"]
+    rows = load_overlapping(overlapping, validation_fraction=0.999999)
+    assert rows == {"train": ["1_0", "1_1"], "validation": ["2_0", "3_0", "4_0", "4_1", "5_0"]}
+
+
+def test_splits_of_coco_from_its_jsonl_files(overlapping: Path, tmp_path: Path) -> None:
+    for split, images in {"train": (9, 25), "val": (42,)}.items():
+        rows = [{"coco_id": image, "caption": "A caption."} for image in images]
+        write_jsonl(tmp_path / "released" / "pretrain" / f"coco_{split}_captions.jsonl", rows)
+    assert load_overlapping(overlapping, coco_dir=str(tmp_path / "released")) == load_overlapping(overlapping)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda root: (root / "visual_genome" / "image_data.json").unlink(), r"coco_dir needs image_data\.json in"),
+        (
+            lambda root: (root / "coco_captions" / "captions_val2014.json").unlink(),
+            r"coco_dir needs captions_train2014\.json and captions_val2014\.json in",
+        ),
+        (
+            lambda root: (
+                [
+                    write_jsonl(root / "visual_genome" / f"vg_{split}_captions.jsonl", [{"vg_id": 1, "caption": "a"}])
+                    for split in ("train", "val")
+                ]
+                and (root / "visual_genome" / "region_descriptions.json").unlink()
+            ),
+            r"coco_dir chooses the images for validation, but .*vg_val_captions\.jsonl has them",
+        ),
+    ],
+)
+def test_coco_dir_without_what_it_needs(overlapping: Path, change: Any, message: str) -> None:
+    change(overlapping)
+    with pytest.raises(DatasetError, match=message):
+        load_overlapping(overlapping)
+
+
 # --- VQA v2 ---
-
-
-def question(key: int, image: int, text: str) -> dict[str, Any]:
-    return {"image_id": image, "question": text, "question_id": key}
-
-
-def annotation(key: int, image: int, answers: dict[str, int]) -> dict[str, Any]:
-    given = [answer for answer, count in answers.items() for _ in range(count)]
-    return {
-        "question_type": "what is",
-        "multiple_choice_answer": given[0],
-        "answers": [{"answer": a, "answer_confidence": "yes", "answer_id": n} for n, a in enumerate(given, 1)],
-        "image_id": image,
-        "answer_type": "other",
-        "question_id": key,
-    }
 
 
 def write_vqa(folder: Path) -> None:

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
-from data_loading import EpochSampler, VideoDataset, create_loader, group_by_video, load_splits
+from data_loading import EpochSampler, create_loader, group_by_video
 from hypothesis import given
 from hypothesis import strategies as st
-from recipe import DataSettings, LoopSettings, RecipeError
+from recipe import ScriptSettings
 
 
 def draw(rows: list[dict[str, Any]], generator: np.random.Generator) -> tuple[int, float]:
@@ -18,9 +15,8 @@ def draw(rows: list[dict[str, Any]], generator: np.random.Generator) -> tuple[in
 
 
 def passes(workers: int, *, training: bool, epochs: int = 2) -> list[list[tuple[int, float]]]:
-    dataset = VideoDataset([[{"x": i}] for i in range(10)], draw, seed=5)
-    loop, data = LoopSettings(output_dir="x", batch_size=3), DataSettings(data_dir="x", num_workers=workers)
-    loader = create_loader(dataset, list, loop, data, training=training)
+    settings = ScriptSettings(output_dir="x", data_dir="x", batch_size=3, num_workers=workers, seed=5)
+    loader = create_loader([[{"x": i}] for i in range(10)], draw, list, settings, training=training)
     seen = []
     for epoch in range(epochs):
         loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
@@ -63,35 +59,3 @@ def test_sampler_yields_each_index_once(length: int, seed: int, epoch: int) -> N
 def test_rows_of_a_video_come_together() -> None:
     rows = [{"video": name, "id": number} for number, name in enumerate("abacb")]
     assert [[row["id"] for row in group] for group in group_by_video(rows)] == [[0, 2], [1, 4], [3]]
-
-
-def test_unknown_data_set() -> None:
-    with pytest.raises(RecipeError, match=r"dataset must be one of .*moving_shapes.*; got 'moving_shape'"):
-        load_splits(DataSettings(dataset="moving_shape", data_dir="x"), "qa")
-
-
-def test_annotated_data_sets_come_by_name(tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text("video,question,answer\na.mp4,what ?,red\nb.mp4,what ?,blue\n")
-    for name in ("a.mp4", "b.mp4"):
-        (tmp_path / name).write_bytes(b"a stub; nothing is decoded here")
-    settings = DataSettings(data_dir=str(tmp_path), dataset="custom", dataset_options={"video_dir": str(tmp_path)})
-    rows = load_splits(settings, "qa")["train"]
-    assert [(row["video"], row["question"], row["answer"]) for row in rows] == [
-        (str(tmp_path / "a.mp4"), "what ?", "red"),
-        (str(tmp_path / "b.mp4"), "what ?", "blue"),
-    ]
-
-
-def test_the_first_validation_split_of_activitynet_is_the_test(tmp_path: Path) -> None:
-    for split, video in {"train": "v_a", "val_1": "v_b", "val_2": "v_c"}.items():
-        entry = {"duration": 4.0, "timestamps": [[0, 2], [1, 4]], "sentences": ["One.", "Two."]}
-        (tmp_path / f"{split}.json").write_text(json.dumps({video: entry}))
-        (tmp_path / f"{video}.mp4").write_bytes(b"a stub; nothing is decoded here")
-    options = {"video_dir": str(tmp_path)}
-    settings = DataSettings(data_dir=str(tmp_path), dataset="activitynet_captions", dataset_options=options)
-    splits = load_splits(settings, "retrieval")
-    assert {name: Path(rows[0]["video"]).stem for name, rows in splits.items()} == {
-        "train": "v_a",
-        "test": "v_b",
-        "val2": "v_c",
-    }

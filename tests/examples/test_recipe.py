@@ -8,7 +8,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from recipe import RecipeError, parse_recipe, read_yaml, setting, write_yaml
+from recipe import DataSource, LoopSettings, RecipeError, parse_recipe, read_yaml, setting, write_yaml
 from run_multiple_choice import MultipleChoiceRecipe
 from run_pretraining import PretrainingRecipe
 from run_retrieval import RetrievalRecipe
@@ -58,6 +58,8 @@ def write(folder: Path, text: str) -> str:
         (["--output_dir", "2024"], "output_dir", "2024"),
         (["--model.hidden_size", "128", "--model.eps=1e-6"], "model", {"hidden_size": 128, "eps": 1e-6}),
         (["--model.backbone_kwargs", "{layers: [1, 2]}"], "model", {"backbone_kwargs": {"layers": [1, 2]}}),
+        (["--model.a.b", "1", "--model.a.c", "2"], "model", {"a": {"b": 1, "c": 2}}),
+        (["--clips", "1,4", "--clips.1", "8"], "clips", [1, 8]),
     ],
 )
 def test_command_line(arguments: list[str], name: str, value: Any) -> None:
@@ -156,6 +158,61 @@ def test_what_is_written_is_read_back(
     path = tmp_path_factory.mktemp("recipe") / "recipe.yaml"
     write_yaml(toy, path)
     assert parse_recipe(Toy, [str(path)]) == toy
+
+
+# --- Further data sets ---
+
+MORE = """
+data_dir: a
+output_dir: x
+more_data:
+  - {dataset: visual_genome, data_dir: b, dataset_options: {image_dir: c}}
+  - {dataset: custom, dataset_config: retrieval, data_dir: d}
+"""
+
+
+def test_further_data_sets(tmp_path: Path) -> None:
+    path = write(tmp_path, MORE)
+    changes = ["--more_data.0.data_dir", "e", "--more_data.0.dataset_options.coco_dir=f", "--more_data.1.data_dir", "g"]
+    recipe = parse_recipe(PretrainingRecipe, [path, *changes])
+    assert recipe.more_data == [
+        DataSource(dataset="visual_genome", data_dir="e", dataset_options={"image_dir": "c", "coco_dir": "f"}),
+        DataSource(dataset="custom", dataset_config="retrieval", data_dir="g"),
+    ]
+    write_yaml(recipe, tmp_path / "again.yaml")
+    assert parse_recipe(PretrainingRecipe, [str(tmp_path / "again.yaml")]) == recipe
+    assert parse_recipe(PretrainingRecipe, [path, "--more_data", "[]"]).more_data == []
+    alone = parse_recipe(PretrainingRecipe, [path, "--more_data", "{dataset: custom, data_dir: d}"])
+    assert alone.more_data == [DataSource(dataset="custom", data_dir="d")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--more_data.0.data_dri", "e"], r"more_data\[0\]: unknown key 'data_dri' \(did you mean 'data_dir'\?\)"),
+        (
+            ["--more_data.0.seed", "1"],
+            r"more_data\[0\]: unknown key 'seed'; allowed: data_dir, dataset, dataset_config",
+        ),
+        (["--more_data.2.data_dir", "e"], r"--more_data\.2\.data_dir: expected a number below 2, got '2'"),
+        (["--more_data.first.data_dir", "e"], "expected a number below 2, got 'first'"),
+        (["--more_data", "[{data_dir: e}]"], r"more_data\[0\]: missing settings: dataset"),
+        (["--more_data", "[e]"], r"more_data\[0\] must be mapping of dataset, dataset_config, .*; got 'e'"),
+        (["--more_data.1.data_dir", "[1]"], r"more_data\[1\]\.data_dir must be str; got \[1\]"),
+        (["--data_dir.a", "1"], "--data_dir.a reaches into 'a', which is no mapping"),
+    ],
+)
+def test_further_data_sets_that_do_not_fit(arguments: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=message):
+        parse_recipe(PretrainingRecipe, [write(tmp_path, MORE), *arguments])
+
+
+@pytest.mark.parametrize(
+    ("loop", "trains"),
+    [({}, True), ({"epochs": 0}, False), ({"epochs": 0, "max_steps": 3}, True), ({"epochs": 2, "max_steps": 0}, False)],
+)
+def test_whether_a_run_trains(loop: dict[str, int], trains: bool) -> None:
+    assert LoopSettings(output_dir="x", **loop).trains is trains
 
 
 KINDS = {

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from caption_pool import CaptionPool
 from clip_samples import ClipSamples, logits_by_clips
-from data_loading import group_rows, load_splits
+from data_loading import group_rows
+from data_splits import load_splits
 from recipe import DataSettings, StartSettings
-from retrieval_samples import CaptionPool, RetrievalCollator, RetrievalSamples
+from retrieval_samples import RetrievalCollator, RetrievalSamples
 from start_points import create_processor
 
 from clipbert_hf import ClipBertProcessor
@@ -44,10 +46,6 @@ def test_random_negatives_are_never_true() -> None:
         assert read(ROWS[:1], np.random.default_rng(seed))["wrong"] == ["two stars"] * 2
         assert "two stars" not in read(ROWS[2:3], np.random.default_rng(seed))["wrong"]
     assert len(read(ROWS[:2], np.random.default_rng(0))["wrong"]) == 4
-
-
-def test_there_may_be_no_negative() -> None:
-    assert CaptionPool(ROWS[:2]).draw("a", np.random.default_rng(0)) is None
 
 
 def test_hard_negatives_come_first() -> None:
@@ -94,14 +92,6 @@ def test_some_of_the_clips(aggregation: str, one: float, two: float) -> None:
     logits = torch.tensor([[[1.0], [9.0], [3.0], [9.0]]])
     result = logits_by_clips(logits, aggregation, [1, 2])
     assert {count: value.item() for count, value in result.items()} == {1: one, 2: two}
-
-
-def test_the_caption_most_alike() -> None:
-    rows = [{"video": str(n), "caption": text} for n, text in enumerate(["red ring", "blue star", "red star"])]
-    pool = CaptionPool(rows)
-    assert pool.draw_alike(rows[0], np.random.default_rng(0), among=40) == "red star"
-    drawn = {pool.draw_alike(rows[0], np.random.default_rng(seed), among=1) for seed in range(20)}
-    assert drawn == {"blue star", "red star"}
 
 
 def test_dense_training_clips(small_data: Path) -> None:

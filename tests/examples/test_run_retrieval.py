@@ -9,7 +9,7 @@ import pytest
 import run_multiple_choice
 import run_retrieval
 import torch
-from data_loading import load_splits
+from data_splits import load_splits
 from recipe import DataSettings, RecipeError
 from run_multiple_choice import MultipleChoiceTask, check_options
 from run_retrieval import RetrievalTask, match_scores

@@ -8,10 +8,11 @@ import pytest
 import run_video_qa
 import torch
 from clip_samples import ClipSamples, QuestionSettings, check_inference_clips, question_groups
-from data_loading import LOADERS, group_by_video, load_splits
+from data_loading import group_by_video
+from data_splits import LOADERS, load_splits
 from datasets import DatasetDict
 from recipe import DataSettings, RecipeError
-from run_video_qa import QACollator, VideoQATask, answer_vocabulary
+from run_video_qa import QACollator, VideoQATask
 from script_runs import EXAMPLES, SHORT, assert_same_weights, finish, kill_after, launch
 from transformers import pipeline
 
@@ -129,12 +130,6 @@ def test_metrics_table() -> None:
         "accuracy_by_type/color": pytest.approx(1 / 3),
         "accuracy_by_type/existence": 1.0,
     }
-
-
-def test_answer_vocabulary() -> None:
-    rows = [{"answer": answer} for answer in ("b", "a", "c", "c", "a", "c")]
-    assert answer_vocabulary(rows) == ["c", "a", "b"]
-    assert answer_vocabulary(rows, 2) == ["c", "a"]
 
 
 @pytest.mark.parametrize("counts", [[], [0], [3, 16], [-4, 16]])

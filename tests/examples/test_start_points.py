@@ -42,6 +42,13 @@ def test_tokenizer_survives_saving(tmp_path: Path) -> None:
     assert again("the ring")["input_ids"] == tokenizer("the ring")["input_ids"]
 
 
+def test_no_text_to_make_a_tokenizer_of() -> None:
+    with pytest.raises(
+        RecipeError, match="the words of a new model are those of the split 'train', and data set moving_"
+    ):
+        create_processor(StartSettings(), DataSettings(data_dir="x"), [], num_clips=1)
+
+
 def test_new_model() -> None:
     start, data = StartSettings(model=TINY), DataSettings(data_dir="x", processor={"size": {"longest_edge": 32}})
     processor = create_processor(start, data, ROWS, num_clips=7)
