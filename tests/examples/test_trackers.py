@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 import sqlite3
 import struct
 from contextlib import closing
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 import tracked_run
 import yaml
-from accelerate import PartialState
+from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import LoggerType
+from checkpoint_integrity import seal
 from checkpointing import CheckpointError, checkpoint_path
 from recipe import LoopSettings, RecipeError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -150,10 +152,16 @@ def test_a_tracker_that_is_not_installed() -> None:
 
 @pytest.mark.parametrize(("resume", "expected"), [(None, 12), ("last", 12), ("step_00000003", 3)])
 def test_last_step_kept(resume: str | None, expected: int, tmp_path: Path) -> None:
-    settings = LoopSettings(output_dir=str(tmp_path))
-    assert last_step_kept(settings) == 0
-    for step in (3, 12):
-        checkpoint_path(tmp_path, step).mkdir(parents=True)
+    Accelerator(cpu=True)  # whose log tells of damaged checkpoints
+    assert last_step_kept(LoopSettings(output_dir=str(tmp_path))) == 0
+    for step in (3, 12, 15):
+        unfinished = tmp_path / f"unfinished_{step}"
+        unfinished.mkdir()
+        checkpoint_path(tmp_path, step).parent.mkdir(exist_ok=True)
+        seal(unfinished, checkpoint_path(tmp_path, step))
+    (checkpoint_path(tmp_path, 15) / "files.json").unlink()
+    if resume is None:
+        shutil.rmtree(checkpoint_path(tmp_path, 15))
     wanted = str(tmp_path / "checkpoints" / resume) if resume and resume != "last" else resume
     assert last_step_kept(LoopSettings(output_dir=str(tmp_path), resume_from_checkpoint=wanted)) == expected
     with pytest.raises(CheckpointError):
@@ -199,7 +207,7 @@ def test_records_over_blocks(size: int) -> None:
 
 
 def test_parts_end_where_the_next_begins(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    PartialState()  # for the logger
+    Accelerator(cpu=True)  # whose log tells of it
 
     def part(time: int, steps: range, *, run_id: str = "x", begun: bool = True) -> Path:
         records = [Record(run={"run_id": run_id})] if begun else []
