@@ -75,6 +75,8 @@ def build_packet_table(packets: Iterable[PacketRow], *, seeks_by_dts: bool) -> P
     Args:
         packets: All packets in the order of the file.
         seeks_by_dts: Whether the container's index holds decoding times (mp4) or presentation times (Matroska).
+            FFmpeg looks these up for a presentation time, from which some versions first take what commonly lies
+            between the two.
 
     Returns:
         The table, or None if the times are missing or contradictory, so that frames have to be counted.
@@ -85,7 +87,6 @@ def build_packet_table(packets: Iterable[PacketRow], *, seeks_by_dts: bool) -> P
         return None
     pts = np.array(pts_list, dtype=np.int64)  # (packets,) in decoding order, as all below
     dts = np.array([row.pts if row.dts is None else row.dts for row in rows], dtype=np.int64)
-    seek_times = dts if seeks_by_dts else pts
     is_key = np.array([row.is_keyframe for row in rows])
     # Without a keyframe ahead of everything, what the decoder makes of the first packets is its own affair.
     if not is_key[0] or pts[0] != pts.min():
@@ -101,6 +102,10 @@ def build_packet_table(packets: Iterable[PacketRow], *, seeks_by_dts: bool) -> P
         keys_as_shown[np.searchsorted(pts[keys_as_shown], pts[shown], side="right") - 1],
         keys[np.searchsorted(keys, shown, side="right") - 1],
     )
+    seek_times = pts[keys]
+    if seeks_by_dts:
+        # Never so late that the next keyframe is found, and as late as that allows, so that the one before is not.
+        seek_times = np.maximum(dts[keys], np.minimum(pts[keys], np.append(dts[keys[1:]] - 1, pts[keys[-1]])))
     earliest_from_here = np.minimum.accumulate(pts[::-1])[::-1]
     return PacketTable(
         pts=pts[shown],
@@ -108,8 +113,8 @@ def build_packet_table(packets: Iterable[PacketRow], *, seeks_by_dts: bool) -> P
         keyframe=start,
         position_by_pts=dict(zip(pts_list, range(len(rows)), strict=True)),  # type: ignore[arg-type]
         keyframes={
-            k: Keyframe(int(pts[k]), is_shown=not rows[k].is_discard, seek_time=int(seek_times[k]))
-            for k in keys.tolist()
+            k: Keyframe(int(pts[k]), is_shown=not rows[k].is_discard, seek_time=seek_time)
+            for k, seek_time in zip(keys.tolist(), seek_times.tolist(), strict=True)
         },
         closed=bool(np.all(pts[keys] == earliest_from_here[keys])),
         trimmed=len(shown) < len(rows),
