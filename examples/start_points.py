@@ -76,11 +76,22 @@ def texts_of(rows: Iterable[Row]) -> Iterator[str]:
 def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> PreTrainedTokenizerBase:
     """Make a BERT tokenizer whose word pieces come from texts; frequent words are one piece each.
 
+    Equal texts give equal tokenizers: in each of several processes, and in a run that resumes.
+
     Args:
         texts: Training texts.
         vocabulary_size: Most word pieces, the five special tokens included.
     """
-    return BertTokenizer().train_new_from_iterator(texts, vocabulary_size, show_progress=False)
+    empty, texts = BertTokenizer(), list(texts)
+    normalize, split = empty.backend_tokenizer.normalizer, empty.backend_tokenizer.pre_tokenizer
+    words = (word for text in set(texts) for word, _ in split.pre_tokenize_str(normalize.normalize_str(text)))
+    inner = sorted({letter for word in words for letter in word[1:]})
+    # The trainer numbers these pieces in the order of a hash table, anew each time, unless they are there already; and
+    # among pairs of pieces that are equally frequent it takes the one with the lowest numbers.
+    trained = empty.train_new_from_iterator(
+        texts, vocabulary_size, new_special_tokens=[f"##{letter}" for letter in inner], show_progress=False
+    )
+    return BertTokenizer(vocab=trained.get_vocab())
 
 
 def create_model(

@@ -21,9 +21,15 @@ from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 from checkpointing import complete_steps, find_checkpoint
 from recipe import LoopSettings, RecipeError
-from wandb_parts import TrackerError, cut_offline_parts
+from wandb_parts import cut_offline_parts
+
+from clipbert_hf import ClipBertError
 
 _PROJECT = "clipbert_hf"
+
+
+class TrackerError(ClipBertError):
+    """What an earlier part of a run has drawn cannot be continued."""
 
 
 def installed_tracker(name: str) -> str | None:

@@ -16,17 +16,14 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from clipbert_hf import ClipBertError
+from accelerate.logging import get_logger
 
+logger = get_logger(__name__)
 _MAGIC = b":W&B"
 _HEADER_SIZE = 7
 _BLOCK_SIZE = 32 * 1024
 _PIECE = struct.Struct("<IHB")  # checksum, length, kind
 _WHOLE, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
-
-
-class TrackerError(ClipBertError):
-    """A tracker's files are not what they should be."""
 
 
 def cut_offline_parts(folder: Path, run_id: str, step: int) -> None:
@@ -38,18 +35,15 @@ def cut_offline_parts(folder: Path, run_id: str, step: int) -> None:
         folder: Where wandb makes the folders of the parts.
         run_id: The run.
         step: The last step that stays.
-
-    Raises:
-        TrackerError: If a file is of another format.
     """
     from wandb.proto.wandb_internal_pb2 import Record  # optional, and known to be there only now
 
     for path in sorted(folder.glob(f"offline-run-*-{run_id}/run-{run_id}.wandb")):
         content = path.read_bytes()
         if not content.startswith(_MAGIC):
-            raise TrackerError(
-                f"cannot continue the offline run in {path}: expected a file that starts with {_MAGIC!r}"
-            )
+            # Curves are not worth a run that cannot be resumed.
+            logger.warning("%s is no file of wandb that is known here: its curve may show steps twice", path)
+            continue
         begun = False
         for start, data in read_records(content):
             record = Record.FromString(data)

@@ -149,9 +149,13 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
         clips = [_read_clips(*each, options) for each in zip(batch, generators, rates, strict=True)]
 
         dtype = getattr(torch, options["pixel_dtype"])
-        pixels = _gather_and_pad(clips, _longest_edge(options["size"]) if options["do_pad"] else None, dtype)
-        if options["do_normalize"] and dtype == torch.float32:
-            _normalize_in_place(pixels, options["image_mean"], options["image_std"])
+        side = _longest_edge(options["size"]) if options["do_pad"] else None
+        pixels = _empty_clips(clips, side, dtype)
+        for row, clip in zip(pixels.flatten(1, 2), clips, strict=True):
+            if options["do_normalize"] and dtype == torch.float32:
+                _lay_out_normalized(clip, row, options["image_mean"], options["image_std"])
+            else:
+                _lay_out(clip, row)
         features: dict[str, Any] = {"pixel_values_videos": pixels}
         if options["return_metadata"]:
             features["frame_indices"] = torch.from_numpy(np.stack([clip.indices for clip in clips]))
@@ -236,7 +240,7 @@ class _Clips:
     """
 
     frames: torch.Tensor
-    places: torch.Tensor
+    places: np.ndarray
     indices: np.ndarray
     seconds: np.ndarray
     metadata: VideoMetadata
@@ -266,7 +270,7 @@ def _read_clips(
         frames = frames.to(options["device"])
     if options["do_resize"]:
         frames = resize_longest_edge(frames, _longest_edge(options["size"]), exact=bool(options["exact_resize"]))
-    return _Clips(frames, torch.from_numpy(places.ravel()).to(frames.device), indices, seconds, metadata)
+    return _Clips(frames, places.ravel(), indices, seconds, metadata)
 
 
 def _sample(reader: VideoReader, generator: np.random.Generator | None, options: Mapping[str, Any]) -> np.ndarray:
@@ -307,27 +311,51 @@ def resize_longest_edge(frames: torch.Tensor, longest_edge: int, *, exact: bool 
     return F.interpolate(frames, size=size, mode="bilinear", align_corners=False, antialias=False)
 
 
-def _gather_and_pad(clips: Sequence[_Clips], side: int | None, dtype: torch.dtype) -> torch.Tensor:
-    """Lay the clips of all videos out as (B, K, T, 3, L, L), with zeros at the right and at the bottom."""
+def _empty_clips(clips: Sequence[_Clips], side: int | None, dtype: torch.dtype) -> torch.Tensor:
+    """Return memory for the clips of all videos, (B, K, T, 3, L, L), or as large as their frames without a side."""
     shapes = {(clip.indices.shape, (side, side) if side else tuple(clip.frames.shape[-2:])) for clip in clips}
     if len(shapes) > 1:
         raise InvalidInputError(f"videos: their clips must have one number of frames and one size, got {shapes}")
     (num_clips, num_frames), (height, width) = shapes.pop()
-    pixels = clips[0].frames.new_zeros((len(clips), num_clips * num_frames, 3, height, width), dtype=dtype)
-    for row, clip in zip(pixels, clips, strict=True):
+    for clip in clips:
         h, w = clip.frames.shape[-2:]
         if h > height or w > width:
             raise InvalidInputError(f"videos: frames of {h}x{w} do not fit into {height}x{width}; use do_resize=True")
-        row[:, :, :h, :w] = clip.frames[clip.places]  # (K * T, 3, h, w)
-    return pixels.unflatten(1, (num_clips, num_frames))
+    return clips[0].frames.new_empty((len(clips), num_clips, num_frames, 3, height, width), dtype=dtype)
+
+
+def _lay_out(clip: _Clips, pixels: torch.Tensor) -> None:
+    """Fill (K * T, 3, L, L) with frames and, at the right and at the bottom, zeros."""
+    h, w = clip.frames.shape[-2:]
+    pixels[:, :, h:] = 0
+    pixels[:, :, :h, w:] = 0
+    for cell, place in zip(pixels[:, :, :h, :w], clip.places.tolist(), strict=True):
+        cell.copy_(clip.frames[place])
+
+
+def _lay_out_normalized(clip: _Clips, pixels: torch.Tensor, mean: Any, std: Any) -> None:
+    """Do the same and normalise, in one pass, since the pixels are too many to go through them twice."""
+    h, w = clip.frames.shape[-2:]
+    mean, std = _per_colour(pixels, mean), _per_colour(pixels, std)
+    pixels[:, :, h:] = 0 - mean
+    pixels[:, :, :h, w:] = 0 - mean
+    for cell, place in zip(pixels[:, :, :h, :w], clip.places.tolist(), strict=True):
+        torch.sub(clip.frames[place], mean, out=cell)
+    if bool((std != 1).any()):
+        pixels.div_(std)
 
 
 def _normalize_in_place(pixels: torch.Tensor, mean: Any, std: Any) -> None:
     """Take off the mean and divide by the standard deviation of each colour, in units of 0 to 255."""
-    mean, std = (pixels.new_tensor(value).expand(3)[:, None, None] for value in (mean, std))
+    mean, std = _per_colour(pixels, mean), _per_colour(pixels, std)
     pixels.sub_(mean)
     if bool((std != 1).any()):
         pixels.div_(std)
+
+
+def _per_colour(pixels: torch.Tensor, value: Any) -> torch.Tensor:
+    """Turn one number, or one a colour, into a tensor (3, 1, 1) that goes with pixels."""
+    return pixels.new_tensor(value).expand(3)[:, None, None]
 
 
 def _longest_edge(size: Any) -> int:

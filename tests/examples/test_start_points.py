@@ -49,6 +49,16 @@ def test_no_text_to_make_a_tokenizer_of() -> None:
         create_processor(StartSettings(), DataSettings(data_dir="x"), [], num_clips=1)
 
 
+def test_equal_texts_give_equal_tokenizers() -> None:
+    # Many pieces are equally frequent here, and each time a hash table would be in another order.
+    texts = ["a purple square", "a yellow circle", "an orange triangle"]
+    first, *others = (train_tokenizer(texts, 60).get_vocab() for _ in range(5))
+    assert all(other == first for other in others)
+    assert len(first) == 60
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##b", "a", "b", "ab"]
+    assert train_tokenizer(["ab ab b", "ab"], 100).get_vocab() == {piece: index for index, piece in enumerate(pieces)}
+
+
 def test_new_model() -> None:
     start, data = StartSettings(model=TINY), DataSettings(data_dir="x", processor={"size": {"longest_edge": 32}})
     processor = create_processor(start, data, ROWS, num_clips=7)

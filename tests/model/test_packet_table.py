@@ -41,6 +41,15 @@ def test_seeking_by_presentation_time() -> None:
     assert table.keyframes == {0: Keyframe(0, True, 0), 3: Keyframe(30, True, 30)}
 
 
+def test_seeking_by_decoding_time_goes_as_far_as_the_next_keyframe_allows() -> None:
+    # Each packet is shown two units after its turn. FFmpeg takes these two off what it is asked for, or does not.
+    packets = [PacketRow(turn + 2, turn, turn in (0, 5, 6, 9), False) for turn in range(12)]
+    table = build_packet_table(packets, seeks_by_dts=True)
+    assert table is not None
+    seek_times = {place: keyframe.seek_time for place, keyframe in table.keyframes.items()}
+    assert seek_times == {0: 2, 5: 5, 6: 8, 9: 11}
+
+
 def test_leading_frames_of_an_open_group_start_at_the_keyframe_before() -> None:
     # frames 4 and 5 are stored after the keyframe 6 but shown before it, and refer to both sides
     table = build_packet_table(rows("0K 3 1 2 6K 4 5 7"), seeks_by_dts=True)
