@@ -75,24 +75,47 @@ def build_packet_table(packets: Iterable[PacketRow], *, seeks_by_dts: bool) -> P
     Args:
         packets: All packets in the order of the file.
         seeks_by_dts: Whether the container's index holds decoding times (mp4) or presentation times (Matroska).
-            FFmpeg looks these up for a presentation time, from which some versions first take what commonly lies
-            between the two.
 
     Returns:
         The table, or None if the times are missing or contradictory, so that frames have to be counted.
     """
     rows = list(packets)
-    pts_list = [row.pts for row in rows]
-    if not rows or None in pts_list or len(set(pts_list)) != len(rows):
+    pts = [row.pts for row in rows]
+    if None in pts:
         return None
-    pts = np.array(pts_list, dtype=np.int64)  # (packets,) in decoding order, as all below
-    dts = np.array([row.pts if row.dts is None else row.dts for row in rows], dtype=np.int64)
-    is_key = np.array([row.is_keyframe for row in rows])
+    return table_from_columns(
+        pts=np.array(pts, dtype=np.int64),
+        dts=np.array([row.pts if row.dts is None else row.dts for row in rows], dtype=np.int64),
+        is_key=np.array([row.is_keyframe for row in rows], dtype=bool),
+        is_discard=np.array([row.is_discard for row in rows], dtype=bool),
+        seeks_by_dts=seeks_by_dts,
+    )
+
+
+def table_from_columns(
+    *, pts: np.ndarray, dts: np.ndarray, is_key: np.ndarray, is_discard: np.ndarray, seeks_by_dts: bool
+) -> PacketTable | None:
+    """Do the same where all times are known.
+
+    Args:
+        pts: When each packet is shown, int64 (packets,), all of these in the order of the file.
+        dts: When it is decoded, int64.
+        is_key: Whether it claims to be decodable on its own, bool.
+        is_discard: Whether it is decoded but not shown, bool.
+        seeks_by_dts: Whether the container's index holds decoding times (mp4) or presentation times (Matroska).
+            FFmpeg looks these up for a presentation time, from which some versions first take what commonly lies
+            between the two.
+
+    Returns:
+        The table, or None if the times are contradictory.
+    """
+    if len(pts) == 0 or len(np.unique(pts)) != len(pts):
+        return None
     # Without a keyframe ahead of everything, what the decoder makes of the first packets is its own affair.
     if not is_key[0] or pts[0] != pts.min():
         return None
 
-    shown = np.flatnonzero([not row.is_discard for row in rows])
+    shown = np.flatnonzero(~is_discard)
     shown = shown[np.argsort(pts[shown])]
     keys = np.flatnonzero(is_key)
     keys_as_shown = keys[np.argsort(pts[keys])]
@@ -111,13 +134,13 @@ def build_packet_table(packets: Iterable[PacketRow], *, seeks_by_dts: bool) -> P
         pts=pts[shown],
         position=shown,
         keyframe=start,
-        position_by_pts=dict(zip(pts_list, range(len(rows)), strict=True)),  # type: ignore[arg-type]
+        position_by_pts=dict(zip(pts.tolist(), range(len(pts)), strict=True)),
         keyframes={
-            k: Keyframe(int(pts[k]), is_shown=not rows[k].is_discard, seek_time=seek_time)
+            k: Keyframe(int(pts[k]), is_shown=not is_discard[k], seek_time=seek_time)
             for k, seek_time in zip(keys.tolist(), seek_times.tolist(), strict=True)
         },
         closed=bool(np.all(pts[keys] == earliest_from_here[keys])),
-        trimmed=len(shown) < len(rows),
+        trimmed=len(shown) < len(pts),
     )
 
 

@@ -1,8 +1,9 @@
 """The PyAV back end: exact frames by index, and as little decoding as that takes.
 
-Two ways lead to a frame. *By table*: the file's packets say which of them hold the wanted frames (see
-:mod:`.packet_table_clipbert`), so one pass seeks to each keyframe that is needed, decodes from there to the
-last wanted frame of its run and no further, and lets H.264 skip the frames in between that nothing refers to.
+Two ways lead to a frame. *By table*: the file's packets, or in their place the index of an mp4 file, say which of
+them hold the wanted frames (see :mod:`.packet_table_clipbert` and :mod:`.mp4_index_clipbert`), so one pass seeks to
+each keyframe that is needed, decodes from there to the last wanted frame of its run and no further, and lets H.264
+skip the frames in between that nothing refers to.
 *In order*: where packets cannot be trusted to tell, or decoding contradicts them, frames are decoded from the
 beginning and counted.
 """
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 from .errors_clipbert import VideoDecodeError
+from .mp4_index_clipbert import read_composition_offsets
 from .packet_table_clipbert import (
     PacketRow,
     PacketTable,
@@ -26,6 +28,7 @@ from .packet_table_clipbert import (
     group_by_keyframe,
     is_trusted_format,
     seconds_since_first,
+    table_from_columns,
 )
 from .video_limits_clipbert import DEFAULT_LIMITS, DecodingLimits, Stopwatch
 from .video_reader_clipbert import VideoReader, decoding
@@ -188,17 +191,44 @@ class PyAVReader(VideoReader):
         self.limits.check_length(self.frames, self.fps, name=self.name, backend=self.backend)
 
     def _build_table(self) -> PacketTable | None:
+        is_mp4 = "mp4" in self.container
+        packets = self._packets()
+        first = next(packets, None)
+        columns = self._columns_from_index(first) if is_mp4 and first is not None else None
+        table = None if columns is None else table_from_columns(**columns, seeks_by_dts=True)
+        if table is not None:
+            return table
         rows = [
             PacketRow(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard)
-            for packet in self._packets()
-            if packet.size  # the last one is empty and marks the end
+            for packet in chain([first], packets)
+            if packet is not None and packet.size  # the last one is empty and marks the end
         ]
-        is_mp4 = "mp4" in self.container
         promised = len(self._stream.index_entries) if is_mp4 else 0
         if len(rows) < promised:
             reason = f"the file is cut short: its index lists {promised} packets, {len(rows)} are there"
             raise VideoDecodeError(self.name, self.backend, reason)
         return build_packet_table(rows, seeks_by_dts=is_mp4)
+
+    def _columns_from_index(self, first: Any) -> dict[str, np.ndarray] | None:
+        """Learn from the index of an mp4 file and its first packet what all packets would tell, without reading them.
+
+        Were it wrong, then packets would come at other times than the table holds, which is noticed on reading.
+        """
+        entries = list(self._stream.index_entries)
+        dts = np.array([entry.timestamp for entry in entries], dtype=np.int64)
+        places = np.array([entry.pos for entry in entries], dtype=np.int64)
+        sizes = np.array([entry.size for entry in entries], dtype=np.int64)
+        with self._source.open() as file:
+            offsets = read_composition_offsets(file, track_id=self._stream.id, places=places, sizes=sizes)
+        self._clock.check()
+        if offsets is None or first.pts is None or first.dts != dts[0]:
+            return None
+        return {
+            "pts": dts + offsets + (first.pts - first.dts - offsets[0]),
+            "dts": dts,
+            "is_key": np.array([entry.is_keyframe for entry in entries], dtype=bool),
+            "is_discard": np.array([entry.is_discard for entry in entries], dtype=bool),
+        }
 
     def _size(self) -> tuple[int, int]:
         height, width, _ = self._geometry_as_shown()
