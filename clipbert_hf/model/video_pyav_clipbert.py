@@ -195,8 +195,9 @@ class PyAVReader(VideoReader):
         packets = self._packets()
         first = next(packets, None)
         columns = self._columns_from_index(first) if is_mp4 and first is not None else None
-        if columns is not None:
-            return table_from_columns(**columns, seeks_by_dts=True)
+        table = None if columns is None else table_from_columns(**columns, seeks_by_dts=True)
+        if table is not None:
+            return table
         rows = [
             PacketRow(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard)
             for packet in chain([first], packets)

@@ -269,6 +269,6 @@ def test_pretraining(small_data: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(run_pretraining.PretrainingTask, "loss", record)
     settings = SETTINGS | {"data_dir": str(small_data), "vision": "null", "text": "null"}
-    settings["gradient_accumulation_steps"] = "1"
-    start, output = run_from_new_weights(run_pretraining, "pretraining_coco.yaml", settings, tmp_path)
+    settings |= {"gradient_accumulation_steps": "1", "more_data": "[]", "dataset_config": "null"}
+    start, output = run_from_new_weights(run_pretraining, "pretraining_coco_visual_genome.yaml", settings, tmp_path)
     assert_same_curves(output, start, None, samples, pretraining_loss)
