@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from checkpoint_integrity import damage
 from checkpointing import CheckpointError, checkpoint_path, complete_steps, find_checkpoint
 from script_runs import ROOT
@@ -85,11 +86,12 @@ def test_leftovers_of_killed_runs_go(saved: Path) -> None:
 
 
 FULL_DISK = """
-import resource, signal, sys
+import resource, signal, sys, torch
 from pathlib import Path
 from toy_task import ToyTask, make_model, run
 from checkpointing import CheckpointError
 
+torch.set_num_threads(int(sys.argv[2]))  # others add up in another order
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that the kernel refuses to write instead of killing
 
 class Task(ToyTask):
@@ -109,9 +111,8 @@ except CheckpointError as error:
 def test_a_file_that_cannot_be_written_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     """The kernel refuses to write beyond a size, as it does on a full disk."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/examples:{Path(__file__).parent}"}
-    done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, env=environment, check=False
-    )
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path), str(torch.get_num_threads())]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 1, done.stderr
     message = done.stderr[done.stderr.rindex("error: ") :]
     assert "cannot write checkpoint" in message
