@@ -73,7 +73,14 @@ def test_nobody_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["pretraining", "video_qa", "retrieval", "multiple_choice"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pretraining",
+        "retrieval",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("video_qa", "multiple_choice")),
+    ],
+)
 def test_two_processes_of_which_one_is_told(name: str, small_data: Path, pretrained: Path, tmp_path: Path) -> None:
     script, recipe = f"run_{name}.py", f"{name}_moving_shapes.yaml"
     options = [*SHORT, "--max_steps", "12", "--data_dir", small_data, "--dataset_options", "{}", "--tracker", "none"]

