@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from clip_pixels import blank_clips, pixel_dtype
 from data_loading import group_by_video, group_rows
 from data_splits import Row
 from recipe import RecipeError, setting
@@ -99,7 +100,7 @@ class ClipSamples:
         single_clip: str = "dense",
         training_sampling: str = "random",
     ) -> None:
-        self.processor, self.clips, self.training = processor, clips, training
+        self.processor, self.clips, self.training = processor.video_processor, clips, training
         self.most_rows, self.text_only = most_rows, text_only
         self.strategy = training_sampling if training else single_clip if clips == 1 else "dense"
 
@@ -108,8 +109,12 @@ class ClipSamples:
         if self.text_only:
             pixels = self._nothing(clips=1)  # all clips would be the same
         else:
-            pixels = self.processor.video_processor(
-                rows[0]["video"], num_clips=self.clips, sampling_strategy=self.strategy, generator=generator
+            pixels = self.processor(
+                rows[0]["video"],
+                num_clips=self.clips,
+                sampling_strategy=self.strategy,
+                generator=generator,
+                pixel_dtype=pixel_dtype(self.processor),
             )["pixel_values_videos"]
         return {"pixels": pixels, "rows": self._some(rows, generator)}
 
@@ -123,7 +128,4 @@ class ClipSamples:
         return [rows[index] for index in np.sort(generator.permutation(len(rows))[: self.most_rows])]
 
     def _nothing(self, *, clips: int) -> torch.Tensor:
-        """The mean colour everywhere, (1, K, T, 3, L, L)."""
-        video = self.processor.video_processor
-        side = video.size["longest_edge"]
-        return torch.zeros(1, clips, video.num_frames, 3, side, side)
+        return blank_clips(self.processor, videos=1, clips=clips, frames=self.processor.num_frames)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from clip_pixels import TaskOnPixels
 from preemption import PreemptedError, StopRequest
 from recipe import LoopSettings, ScriptSettings, write_yaml
 from sharding import deepspeed_plugin, fsdp_plugin
@@ -97,6 +98,7 @@ def train_and_test(
     Raises:
         PreemptedError: If the run was asked to stop; everything is saved.
     """
+    task, test_task = (TaskOnPixels(each, processor.video_processor) for each in (task, test_task))
     unreadable = UnreadableVideos(accelerator, skip=recipe.on_unreadable_video == "skip", output_dir=recipe.output_dir)
     try:
         with StopRequest(accelerator) as should_stop:

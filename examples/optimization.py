@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from published_adamw import PublishedAdamW
 from recipe import LoopSettings
 from torch import nn
-from transformers import get_linear_schedule_with_warmup
 
 _NORMS = (
     nn.LayerNorm,
@@ -52,15 +52,24 @@ def parameter_groups(
 
 def create_optimizer(
     model: nn.Module, settings: LoopSettings, is_cnn: Callable[[str], bool] = lambda name: False
-) -> torch.optim.AdamW:
+) -> PublishedAdamW:
     """AdamW over :func:`parameter_groups`."""
     first, second = settings.adam_betas
-    return torch.optim.AdamW(parameter_groups(model, settings, is_cnn), betas=(first, second), eps=settings.adam_eps)
+    return PublishedAdamW(parameter_groups(model, settings, is_cnn), betas=(first, second), eps=settings.adam_eps)
 
 
 def create_schedule(
     optimizer: torch.optim.Optimizer, settings: LoopSettings, total_steps: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """A learning rate that rises linearly from 0 over the warm-up and then falls linearly to 0."""
-    warmup = round(settings.warmup_ratio * total_steps)
-    return get_linear_schedule_with_warmup(optimizer, num_warmup_steps=warmup, num_training_steps=total_steps)
+    """A learning rate that rises linearly over the warm-up and then falls linearly.
+
+    As in the released code, steps count from 1, so that the first one trains already and the last one, whose rate is 0,
+    does not; and of a warm-up that is no whole number of steps the rest is cut off.
+    """
+    warmup = int(settings.warmup_ratio * total_steps)
+
+    def factor(steps_done: int) -> float:
+        step = steps_done + 1
+        return step / warmup if step < warmup else max(total_steps - step, 0) / max(total_steps - warmup, 1)
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from caption_pool import CaptionPool, Negatives
+from clip_pixels import blank_clips, pixel_dtype
 from data_splits import Row
 from text_masking import IGNORED, TextMasker
 
@@ -56,7 +57,7 @@ class PretrainingSamples:
         hard_candidates: int = 16,
         in_turn: bool = False,
     ) -> None:
-        self.processor, self.masker, self.pool = processor, masker, pool
+        self.processor, self.masker, self.pool = processor.video_processor, masker, pool
         self.frames, self.masked_texts, self.matched_texts = frames, masked_texts, matched_texts
         self.negatives, self.hard_negatives, self.hard_candidates = negatives, hard_negatives, hard_candidates
         self.in_turn = in_turn
@@ -75,8 +76,7 @@ class PretrainingSamples:
     def without_video(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
         """The sample of a video that cannot be read: the mean colour instead of its frames."""
         texts, moments = self._texts(rows, generator)
-        side = self.processor.video_processor.size["longest_edge"]
-        return {"pixels": torch.zeros(len(moments), 1, 1, 3, side, side), **texts}
+        return {"pixels": blank_clips(self.processor, videos=len(moments), clips=1, frames=1), **texts}
 
     def _texts(self, rows: list[Row], generator: np.random.Generator) -> tuple[dict[str, Any], list[Moment]]:
         """All of a sample but its pixels, and the F moments that its texts speak about."""
@@ -130,7 +130,8 @@ class PretrainingSamples:
                 indices.append(int(generator.integers(first, max(stop, first + 1))))
             frames = reader.read(np.minimum(indices, len(seconds) - 1))
         # Each frame is a video of one clip.
-        return self.processor.video_processor(frames[:, None], do_sample_frames=False)["pixel_values_videos"]
+        options: dict[str, Any] = {"do_sample_frames": False, "pixel_dtype": pixel_dtype(self.processor)}
+        return self.processor(frames[:, None], **options)["pixel_values_videos"]
 
 
 class PretrainingCollator:

@@ -84,8 +84,8 @@ class PixelCollator:
     """Videos to a batch without texts, for evaluations that score all texts against each video."""
 
     def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        """``pixels`` (B, K, T, 3, L, L) and the videos' names."""
+        """``inputs`` with ``pixel_values_videos`` (B, K, T, 3, L, L), and the videos' names."""
         return {
-            "pixels": torch.cat([sample["pixels"] for sample in samples]),
+            "inputs": {"pixel_values_videos": torch.cat([sample["pixels"] for sample in samples])},
             "videos": [sample["rows"][0]["video"] for sample in samples],
         }

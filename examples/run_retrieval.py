@@ -84,7 +84,7 @@ class RetrievalTask:
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Any]:
         """For each video its name, and with each number of clips its score with every text."""
         bare: Any = getattr(model, "module", model)  # what accelerate wraps around it knows no get_grid_features
-        grid = bare.get_grid_features(batch["pixels"])  # once for all texts
+        grid = bare.get_grid_features(**batch["inputs"])  # once for all texts
         videos, step = len(grid), max(self.eval_pairs // len(grid), 1)
         parts: dict[int, list[torch.Tensor]] = {count: [] for count in self.inference_clips}
         for first in range(0, len(self.texts), step):

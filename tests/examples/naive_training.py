@@ -1,9 +1,8 @@
 """ClipBERT and its training as published, written to be read: clip by clip, text by text, and nothing batched.
 
 It shares no code with the package, only the names of the weights in a saved model. Texts are never padded, so that
-there are no masks; each frame passes the CNN alone, as frozen batch norm allows; dropout is left out. Two conventions
-are those of PyTorch and transformers instead of the authors': the learning rate of the first step is 0, where theirs is
-that of our second, and Adam's epsilon is added after the bias correction, where theirs is added before.
+there are no masks; each frame passes the CNN alone, as frozen batch norm allows; dropout is left out. Schedule and
+optimizer are those of the released code (jayleicn/ClipBERT at 7f67e7e, src/optimization), written anew.
 
 Shapes: T frames of a clip, R x C cells of a frame's grid, V = R * C visual tokens, M tokens of a text, D hidden size.
 """
@@ -318,15 +317,15 @@ def batches(groups: int, recipe: dict[str, Any]) -> Iterator[list[tuple[int, int
             yield [(epoch, int(index)) for index in order[first : first + recipe["batch_size"]]]
 
 
-def rate_factor(step: int, recipe: dict[str, Any]) -> float:
-    """Linear warm-up from 0 and linear decay to 0; the first step is 0."""
+def learning_rate(step: int, rate: float, recipe: dict[str, Any]) -> float:
+    """Linear warm-up and linear decay; steps count from 1. Where that ends at 0, as in the last step, 1e-8."""
     steps = recipe["max_steps"]
-    warmup = round(recipe["warmup_ratio"] * steps)
-    return step / warmup if step < warmup else (steps - step) / (steps - warmup)
+    warmup = int(recipe["warmup_ratio"] * steps)
+    return rate * (step / warmup if step < warmup else (steps - step) / (steps - warmup)) or 1e-8
 
 
 class AdamW:
-    """Adam with decoupled weight decay for one parameter."""
+    """Adam with decoupled weight decay for one parameter: epsilon before the bias correction, decay after the step."""
 
     def __init__(self, name: str, parameter: nn.Parameter, recipe: dict[str, Any]) -> None:
         self.parameter, self.recipe = parameter, recipe
@@ -337,16 +336,15 @@ class AdamW:
         self.first, self.second, self.updates = torch.zeros_like(parameter), torch.zeros_like(parameter), 0
 
     @torch.no_grad()
-    def step(self, factor: float, scale: float) -> None:
+    def step(self, step: int, scale: float) -> None:
         beta1, beta2 = self.recipe["adam_betas"]
-        gradient, rate = self.parameter.grad * scale, self.rate * factor
+        gradient, rate = self.parameter.grad * scale, learning_rate(step, self.rate, self.recipe)
         self.updates += 1
         self.first = beta1 * self.first + (1 - beta1) * gradient
         self.second = beta2 * self.second + (1 - beta2) * gradient**2
-        mean = self.first / (1 - beta1**self.updates)
-        deviation = torch.sqrt(self.second / (1 - beta2**self.updates))
-        self.parameter *= 1 - rate * self.decay
-        self.parameter -= rate * mean / (deviation + self.recipe["adam_eps"])
+        correction = math.sqrt(1 - beta2**self.updates) / (1 - beta1**self.updates)
+        self.parameter -= rate * correction * self.first / (torch.sqrt(self.second) + self.recipe["adam_eps"])
+        self.parameter -= rate * self.decay * self.parameter
 
 
 def train(
@@ -363,15 +361,14 @@ def train(
     }
     optimizers = [AdamW(name, parameter, recipe) for name, parameter in trained.items()]
     curve = Curve()
-    for step, batch in enumerate(batches_of_samples):
+    for step, batch in enumerate(batches_of_samples, 1):
         model.zero_grad()
         loss = batch_loss(batch)
         loss.backward()
         norm = math.sqrt(sum(float((parameter.grad**2).sum()) for parameter in trained.values()))
-        factor = rate_factor(step, recipe)
         for optimizer in optimizers:
-            optimizer.step(factor, scale=min(1.0, recipe["max_grad_norm"] / norm))
+            optimizer.step(step, scale=min(1.0, recipe["max_grad_norm"] / norm))
         curve.losses.append(float(loss.detach()))
         curve.norms.append(norm)
-        curve.rates.append(recipe["learning_rate"] * factor)
+        curve.rates.append(learning_rate(step, recipe["learning_rate"], recipe))
     return curve

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from optimization import create_optimizer, create_schedule, parameter_groups
+from published_adamw import PublishedAdamW
 from recipe import LoopSettings
 from torch import nn
 
@@ -42,7 +42,7 @@ def test_biases_and_norms_do_not_decay_and_the_cnn_has_its_own_rate() -> None:
 
 def test_optimizer_takes_the_recipe() -> None:
     optimizer = create_optimizer(Net(), LoopSettings(output_dir="x", adam_betas=[0.8, 0.95], adam_eps=1e-5))
-    assert isinstance(optimizer, torch.optim.AdamW)
+    assert isinstance(optimizer, PublishedAdamW)
     assert all(group["betas"] == (0.8, 0.95) and group["eps"] == 1e-5 for group in optimizer.param_groups)
 
 
@@ -50,9 +50,11 @@ def test_optimizer_takes_the_recipe() -> None:
     ("ratio", "steps", "table"),
     [
         # Warm-up of 2 of 10 steps, then an eighth less each step.
-        (0.2, 10, [0, 0.5, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0]),
-        (0.0, 4, [1, 0.75, 0.5, 0.25, 0]),
-        (0.5, 4, [0, 0.5, 1, 0.5, 0]),
+        (0.2, 10, [0.5, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0, 0]),
+        (0.0, 4, [0.75, 0.5, 0.25, 0, 0]),
+        (0.5, 4, [0.5, 1, 0.5, 0, 0]),
+        (0.3, 5, [1, 0.75, 0.5, 0.25, 0, 0]),  # one and a half steps are one
+        (1.0, 2, [0.5, 0, 0]),
     ],
 )
 def test_schedule(ratio: float, steps: int, table: list[float]) -> None:

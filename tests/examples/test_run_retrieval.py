@@ -68,7 +68,7 @@ def test_retrieval_scores_are_those_of_single_pairs(
             for record in task.predict(
                 model,
                 {
-                    "pixels": torch.cat(pixels[start : start + 4]),
+                    "inputs": {"pixel_values_videos": torch.cat(pixels[start : start + 4])},
                     "videos": [r["video"] for r in rows[start : start + 4]],
                 },
             )
