@@ -46,6 +46,9 @@ CONTAINERS = (
     "asf,mxf,nut,dv,yuv4mpegpipe"
 )
 
+# FFmpeg decodes a frame or more of a file before it hands it over, to learn what most mp4 files say by themselves. With
+# these options it reads one packet instead.
+_WITHOUT_PROBING = {"probesize": "32", "skip_frame": "all"}
 
 _INT_MAX = 2**31 - 1
 _MARGIN_PIXELS = 1 << 16
@@ -97,7 +100,7 @@ class PyAVReader(VideoReader):
         self._reformatter = av.video.reformatter.VideoReformatter()
         try:
             with decoding(self.name, self.backend):
-                self._open()
+                self._open(probes=source.head()[4:8] != b"ftyp")
                 self._index()
         except VideoDecodeError:
             self.close()
@@ -129,7 +132,10 @@ class PyAVReader(VideoReader):
                     for _ in self._frames_between(self.table, place, place, wanted=set()):
                         pass
                 except _TableContradictedError:
-                    return False
+                    if self._is_probed:
+                        return False
+                    self._open()
+                    return self.starts_afresh(indices)
         return True
 
     def close(self) -> None:
@@ -137,21 +143,33 @@ class PyAVReader(VideoReader):
         if self._file is not None:
             self._file.close()
 
-    def _open(self) -> None:
+    def _open(self, *, probes: bool = True) -> None:
+        """Open the file anew.
+
+        Args:
+            probes: Whether FFmpeg decodes its beginning. Without that, frames may turn out to be of another size than
+                the file says, or some may be missing; then the file has to be opened again.
+        """
+        self.close()
+        self._is_probed = probes
         # "file:" keeps FFmpeg from taking a path for one of its own protocols, such as "concat:" or "http:".
         content = f"file:{self._source.path}" if self._source.path is not None else self._source.open()
         self._clock.check()
         # FFmpeg compares this with any size that it is about to allocate a picture of, also while it probes the file.
         # It counts the margins of pictures in, so it needs some room, and all that it says is "Invalid argument".
         decoder_options = {"max_pixels": str(int(min(2 * self.limits.max_pixels + _MARGIN_PIXELS, _INT_MAX)))}
-        whitelists = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+        options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"} | decoder_options
+        options |= {} if probes else _WITHOUT_PROBING
         timeout = min(self.limits.max_seconds, _INT_MAX)
         try:
-            self._file = av.open(content, options=whitelists | decoder_options, timeout=timeout)
+            self._file = av.open(content, options=options, timeout=timeout)
         except av.FFmpegError as error:
             self._clock.check()
             reason = f"it is damaged, cut short or no video ({error.strerror})"
             raise VideoDecodeError(self.name, self.backend, reason) from error
+        if not probes and len(self._file.streams.video) > 1:
+            self._open()  # what was decoded of them has a say in which is the best
+            return
         stream = self._choose_stream()
         self.limits.check_size(stream.width, stream.height, name=self.name, backend=self.backend)
         stream.codec_context.options = decoder_options
@@ -258,14 +276,21 @@ class PyAVReader(VideoReader):
 
     def _decode(self, indices: np.ndarray) -> torch.Tensor:
         self._clock.start()
-        height, width = self._coded_size[::-1]
-        self.limits.check_request(len(indices), width, height, name=self.name, backend=self.backend)
-        if self.table is not None:
+        self._check_request(indices)
+        while self.table is not None:
             try:
                 return self._decode_by_table(self.table, indices)
             except (_TableContradictedError, av.FFmpegError):
-                self._distrust_table()
+                if self._is_probed:
+                    self._distrust_table()
+                else:
+                    self._open()
+                self._check_request(indices)
         return self._decode_in_order(indices)
+
+    def _check_request(self, indices: np.ndarray) -> None:
+        width, height = self._coded_size
+        self.limits.check_request(len(indices), width, height, name=self.name, backend=self.backend)
 
     def _decode_by_table(self, table: PacketTable, indices: np.ndarray) -> torch.Tensor:
         pixels = _PixelBuffer(len(indices))
@@ -300,6 +325,8 @@ class PyAVReader(VideoReader):
                 self._decoder.skip_frame = "NONREF" if skips else "DEFAULT"
             for frame in self._decoder.decode(packet):
                 incomplete = incomplete and frame.pts != keyframe.pts
+                if not self._is_probed and (frame.width, frame.height) != self._coded_size:
+                    raise _TableContradictedError
                 yield frame
         if incomplete:
             raise _TableContradictedError
@@ -347,7 +374,6 @@ class PyAVReader(VideoReader):
     def _frames_in_order(self) -> Iterator[Any]:
         """Decode from the very beginning; packets that cannot be decoded yield nothing."""
         # Opened anew, since not every format can be rewound exactly.
-        self.close()
         self._open()
         for packet in self._packets():
             try:

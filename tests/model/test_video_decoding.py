@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import io
+import struct
 import subprocess
 import sys
 import threading
@@ -37,7 +38,7 @@ from video_files import (
 from clipbert_hf.model.errors_clipbert import InvalidInputError, VideoDecodeError
 from clipbert_hf.model.video_decoding_clipbert import VideoInfo, open_video, probe_video, read_video_frames
 from clipbert_hf.model.video_pyav_clipbert import PyAVReader
-from clipbert_hf.model.video_source_clipbert import download, is_single_video
+from clipbert_hf.model.video_source_clipbert import EncodedVideo, download, is_single_video
 
 # What decord and torchcodec are known to get wrong, would have to guess at, or cannot open.
 REFUSED_BY_BOTH = {
@@ -201,6 +202,58 @@ def test_keyframes_that_are_none_make_the_reader_count(numbered: Callable[[str],
         assert video.table is not None
         assert read_numbers(video.read([33, 12])) == [numbers[33], numbers[12]]
         assert video.table is None
+
+
+OPENED_UNPROBED = [recipe for recipe in RECIPES if recipe.name.endswith((".mp4", ".mov", ".3gp"))]
+
+
+def open_probed(path: Path) -> PyAVReader:
+    """As if the file were none that says everything by itself."""
+    reader = PyAVReader(EncodedVideo(name=str(path), path=str(path)))
+    reader._open(probes=True)
+    reader._index()
+    return reader
+
+
+@pytest.mark.parametrize("recipe", OPENED_UNPROBED, ids=lambda recipe: recipe.name)
+def test_opening_without_probing_tells_the_same(
+    recipe: Recipe, numbered: Callable[[str], tuple[Path, list[int]]]
+) -> None:
+    path, numbers = numbered(recipe.name)
+    with open_video(path) as fast, open_probed(path) as probed:
+        for name in ("info", "codec", "container", "stream_index", "video_streams", "orientation"):
+            assert getattr(fast, name) == getattr(probed, name), name
+        assert np.array_equal(fast.frame_seconds, probed.frame_seconds)
+        indices = np.random.default_rng(1).integers(0, len(numbers), size=6)
+        assert torch.equal(fast.read(indices), probed.read(indices))
+
+
+def test_usual_files_stay_unprobed(plain: Path) -> None:
+    with open_video(plain) as video:
+        assert isinstance(video, PyAVReader)
+        video.read([3, 30])
+        assert (video.info.height, video.info.width) == (48, 64)
+        assert video.table is not None
+        assert not video._is_probed
+
+
+@pytest.mark.parametrize("asks_first", ["size", "frames", "keyframes"])
+def test_a_file_that_says_another_size_than_its_stream(plain: Path, folder: Path, asks_first: str) -> None:
+    """The stream is right."""
+    data = plain.read_bytes()
+    entry = data.index(b"avc1", data.index(b"stsd")) + 4
+    size = slice(entry + 24, entry + 28)
+    assert data[size] == struct.pack(">HH", 64, 48)
+    path = folder / "other-size.mp4"
+    path.write_bytes(data[: size.start] + struct.pack(">HH", 80, 40) + data[size.stop :])
+    with open_video(path) as video, open_video(plain) as expected:
+        assert isinstance(video, PyAVReader)
+        if asks_first == "size":
+            assert (video.info.height, video.info.width) == (48, 64)
+        if asks_first == "keyframes":
+            assert video.starts_afresh(np.array([20]))
+        assert torch.equal(video.read([20, 5]), expected.read([20, 5]))
+        assert (video.info.height, video.info.width) == (48, 64)
 
 
 def test_facts_about_a_video(numbered: Callable[[str], tuple[Path, list[int]]], plain: Path) -> None:
