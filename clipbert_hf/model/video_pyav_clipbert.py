@@ -389,7 +389,7 @@ class PyAVReader(VideoReader):
         """Convert a frame to RGB as displayed, uint8 (height, width, 3), in memory that may be reused."""
         self.limits.check_size(frame.width, frame.height, name=self.name, backend=self.backend)
         width, height = self._coded_size if all(self._coded_size) else (frame.width, frame.height)
-        rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24")
+        rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
         plane: Any = rgb.planes[0]
         rows = np.frombuffer(plane, dtype=np.uint8).reshape(height, plane.line_size)
         pixels = rows[:, : 3 * width].reshape(height, width, 3)  # rows are padded to some alignment
