@@ -78,5 +78,5 @@ def test_closure_is_called_with_gradients() -> None:
         loss.backward()
         return loss
 
-    assert float(PublishedAdamW([weight], lr=0.1, betas=BETAS, eps=EPS).step(closure)) == 1.0
+    assert PublishedAdamW([weight], lr=0.1, betas=BETAS, eps=EPS).step(closure).item() == 1.0
     assert weight.item() == pytest.approx(weights_after(1.0, [2.0], lr=0.1, decay=0.0), rel=1e-12)
