@@ -164,7 +164,16 @@ def test_deepspeed(small_data: Path, pretrained: Path, trained: dict[str, torch.
     finish(start("deepspeed_zero2.yaml", *launch, tmp_path / "whole", "--main_process_port", "0", "--"))
     checkpoint = tmp_path / "whole" / "checkpoints" / "step_00000002"
     assert (checkpoint / "pytorch_model" / "mp_rank_00_model_states.pt").is_file()
-    assert_close(tmp_path / "whole", trained, atol=1e-4, rtol=1e-3)  # it adds up gradients of 16 bits in another order
+    assert_close(tmp_path / "whole", trained, atol=1e-3, rtol=1e-2)  # it adds up gradients of 16 bits in another order
     options = ["--main_process_port", "0", "--", "--resume_from_checkpoint", checkpoint]
     finish(start("deepspeed_zero2.yaml", *launch, tmp_path / "resumed", *options))
     assert_close(tmp_path / "resumed", weights(tmp_path / "whole"), atol=0)
+
+
+@needs_deepspeed
+@pytest.mark.slow
+def test_deepspeed_does_what_ddp_does(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
+    for config in ("ddp.yaml", "deepspeed_zero2.yaml"):
+        options = ["--main_process_port", "0", "--", "--mixed_precision", "fp32"]
+        finish(start(config, small_data, pretrained, tmp_path / config, *options))
+    assert_close(tmp_path / "deepspeed_zero2.yaml", weights(tmp_path / "ddp.yaml"), atol=1e-7)
