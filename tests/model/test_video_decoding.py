@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
-import io
-import struct
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +31,6 @@ from video_files import (
 
 from clipbert_hf.model.errors_clipbert import InvalidInputError, VideoDecodeError
 from clipbert_hf.model.video_decoding_clipbert import VideoInfo, open_video, probe_video, read_video_frames
-from clipbert_hf.model.video_pyav_clipbert import PyAVReader
-from clipbert_hf.model.video_source_clipbert import EncodedVideo, download, is_single_video
 
 # What decord and torchcodec are known to get wrong, would have to guess at, or cannot open.
 REFUSED_BY_BOTH = {
@@ -64,25 +56,6 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("videos")
-
-
-@pytest.fixture(scope="module")
-def numbered(folder: Path) -> Callable[[str], tuple[Path, list[int]]]:
-    """Write the file of a recipe, once."""
-    recipes = {recipe.name: recipe for recipe in RECIPES}
-    written: dict[str, tuple[Path, list[int]]] = {}
-
-    def get(name: str) -> tuple[Path, list[int]]:
-        if name not in written:
-            written[name] = recipes[name].write(folder)
-        return written[name]
-
-    return get
-
-
-@pytest.fixture(scope="module")
-def plain(numbered: Callable[[str], tuple[Path, list[int]]]) -> Path:
-    return numbered("b-frames.mp4")[0]
 
 
 @pytest.fixture(scope="module")
@@ -182,78 +155,6 @@ def test_real_clips_are_bit_identical_to_decoding_everything(name: str, backend:
         for indices in ([0, len(everything) - 1], generator.integers(0, len(everything), size=9)):
             for index, frame in zip(indices, video.read(indices), strict=True):
                 assert np.array_equal(frame.permute(1, 2, 0).numpy(), everything[index])
-
-
-def test_reading_by_table_and_in_order_agree() -> None:
-    with open_video(real_clip("carphone_pristine")) as video:
-        assert isinstance(video, PyAVReader)
-        assert video.table is not None
-        by_table = video.read([3, 50, 119])
-        video.table = None
-        assert torch.equal(by_table, video.read([3, 50, 119]))
-
-
-def test_keyframes_that_are_none_make_the_reader_count(numbered: Callable[[str], tuple[Path, list[int]]]) -> None:
-    path, numbers = numbered("intra-refresh.mp4")
-    with open_video(path) as video:
-        assert isinstance(video, PyAVReader)
-        assert video.table is not None
-        assert read_numbers(video.read([5])) == [numbers[5]]  # the first keyframe is a true one
-        assert video.table is not None
-        assert read_numbers(video.read([33, 12])) == [numbers[33], numbers[12]]
-        assert video.table is None
-
-
-OPENED_UNPROBED = [recipe for recipe in RECIPES if recipe.name.endswith((".mp4", ".mov", ".3gp"))]
-
-
-def open_probed(path: Path) -> PyAVReader:
-    """As if the file were none that says everything by itself."""
-    reader = PyAVReader(EncodedVideo(name=str(path), path=str(path)))
-    reader._open(probes=True)
-    reader._index()
-    return reader
-
-
-@pytest.mark.parametrize("recipe", OPENED_UNPROBED, ids=lambda recipe: recipe.name)
-def test_opening_without_probing_tells_the_same(
-    recipe: Recipe, numbered: Callable[[str], tuple[Path, list[int]]]
-) -> None:
-    path, numbers = numbered(recipe.name)
-    with open_video(path) as fast, open_probed(path) as probed:
-        for name in ("info", "codec", "container", "stream_index", "video_streams", "orientation"):
-            assert getattr(fast, name) == getattr(probed, name), name
-        assert np.array_equal(fast.frame_seconds, probed.frame_seconds)
-        indices = np.random.default_rng(1).integers(0, len(numbers), size=6)
-        assert torch.equal(fast.read(indices), probed.read(indices))
-
-
-def test_usual_files_stay_unprobed(plain: Path) -> None:
-    with open_video(plain) as video:
-        assert isinstance(video, PyAVReader)
-        video.read([3, 30])
-        assert (video.info.height, video.info.width) == (48, 64)
-        assert video.table is not None
-        assert not video._is_probed
-
-
-@pytest.mark.parametrize("asks_first", ["size", "frames", "keyframes"])
-def test_a_file_that_says_another_size_than_its_stream(plain: Path, folder: Path, asks_first: str) -> None:
-    """The stream is right."""
-    data = plain.read_bytes()
-    entry = data.index(b"avc1", data.index(b"stsd")) + 4
-    size = slice(entry + 24, entry + 28)
-    assert data[size] == struct.pack(">HH", 64, 48)
-    path = folder / "other-size.mp4"
-    path.write_bytes(data[: size.start] + struct.pack(">HH", 80, 40) + data[size.stop :])
-    with open_video(path) as video, open_video(plain) as expected:
-        assert isinstance(video, PyAVReader)
-        if asks_first == "size":
-            assert (video.info.height, video.info.width) == (48, 64)
-        if asks_first == "keyframes":
-            assert video.starts_afresh(np.array([20]))
-        assert torch.equal(video.read([20, 5]), expected.read([20, 5]))
-        assert (video.info.height, video.info.width) == (48, 64)
 
 
 def test_facts_about_a_video(numbered: Callable[[str], tuple[Path, list[int]]], plain: Path) -> None:
@@ -364,146 +265,6 @@ def test_photographs_are_turned_as_their_tag_says(folder: Path) -> None:
     info = probe_video(path)
     assert (info.height, info.width) == (48, 64)
     assert read_number(read_video_frames(path, [0])[0]) == 0b00001111
-
-
-# -- sources -----------------------------------------------------------------------------------------------------
-
-
-def test_encoded_sources(plain: Path) -> None:
-    data = plain.read_bytes()
-    written = io.BytesIO()
-    written.write(data)  # its position is at the end
-    rows = [
-        {"bytes": None, "path": str(plain)},
-        {"bytes": data, "path": None},
-        {"bytes": data, "path": "there/is/none.mp4"},
-    ]
-    with plain.open("rb") as file:
-        for source in (str(plain), plain, data, bytearray(data), memoryview(data), written, written, file, *rows):
-            assert read_numbers(read_video_frames(source, [21, 2])) == [21, 2]
-
-
-def test_frames_in_memory() -> None:
-    frames = np.stack([numbered_frame(number) for number in range(6)])
-    reversed_rows = frames[:, ::-1]
-    read_only = frames.copy()
-    read_only.flags.writeable = False
-    channels_first = np.ascontiguousarray(frames.transpose(0, 3, 1, 2))
-    images = [Image.fromarray(frame) for frame in frames]
-    sources = [frames, reversed_rows, read_only, channels_first, images, list(frames), tuple(torch.from_numpy(frames))]
-    for source in [*sources, torch.from_numpy(frames), torch.from_numpy(channels_first)]:
-        assert probe_video(source) == VideoInfo(frames=6, fps=25.0, duration=0.24, height=48, width=64)
-        assert read_numbers(read_video_frames(source, [5, 0, 0])) == [5, 0, 0]
-    with open_video(frames, fps=12) as video:
-        assert video.info.duration == 0.5
-    assert read_numbers(read_video_frames(frames[3], [0])) == [3]
-
-
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        (None, "expected a path, a URL, bytes, a binary file object, .* got NoneType"),
-        (7, "got int"),
-        ({"video": "a.mp4"}, "a mapping needs 'bytes' or 'path', got \\['video'\\]"),
-        ([], "a list must hold frames"),
-        ([b"", 1], "a list must hold frames .* got \\['bytes', 'int'\\]"),
-        (io.StringIO("text"), "binary mode"),
-        (np.zeros((4, 5, 5), dtype=np.uint8), r"shape \(n, 3, h, w\) or \(n, h, w, 3\), got \(1, 4, 5, 5\)"),
-        (np.zeros((0, 3, 4, 4), dtype=np.uint8), "expected frames of shape"),
-        (np.zeros((2, 3, 4, 4), dtype=np.float32), "expected uint8 frames .* got torch.float32"),
-        ([np.zeros((4, 4, 3), np.uint8), np.zeros((5, 4, 3), np.uint8)], "must have one size"),
-    ],
-)
-def test_sources_that_are_none(source: Any, message: str) -> None:
-    with pytest.raises(InvalidInputError, match=message):
-        probe_video(source)
-
-
-@pytest.mark.parametrize(
-    ("value", "single"),
-    [
-        ("a.mp4", True),
-        (b"bytes", True),
-        ({"path": "a.mp4"}, True),
-        (np.zeros((2, 3, 4, 4)), True),
-        (np.zeros((2, 2, 3, 4, 4)), False),
-        ([Image.new("RGB", (2, 2))] * 2, True),
-        ([np.zeros((3, 4, 4))], True),
-        ([np.zeros((2, 3, 4, 4))], False),
-        (["a.mp4", "b.mp4"], False),
-        (("a.mp4",), False),
-        ([[Image.new("RGB", (2, 2))]], False),
-        ([], False),
-    ],
-)
-def test_one_video_or_several(value: Any, single: bool) -> None:
-    assert is_single_video(value) == single
-
-
-# -- over the network --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def server(plain: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A web server with the plain video, a slow answer, a missing page and redirections."""
-    monkeypatch.setenv("no_proxy", "*")
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            redirections = {"/moved": "/clip.mp4", "/away": "ftp://127.0.0.1/clip.mp4", "/local": plain.as_uri()}
-            if self.path in redirections:
-                self.send_response(302)
-                self.send_header("Location", redirections[self.path])
-                self.end_headers()
-            elif self.path == "/clip.mp4":
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(plain.read_bytes())
-            elif self.path == "/slow":
-                self.send_response(200)
-                self.end_headers()
-                with suppress(ConnectionError):  # the client leaves
-                    for _ in range(20):
-                        time.sleep(0.1)
-                        self.wfile.write(b"x")
-            else:
-                self.send_error(404)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        httpd.daemon_threads = True
-        threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_port}"
-        httpd.shutdown()
-
-
-@pytest.mark.parametrize("page", ["/clip.mp4", "/moved"])
-def test_urls(server: str, page: str) -> None:
-    assert read_numbers(read_video_frames(server + page, [30])) == [30]
-
-
-@pytest.mark.parametrize(
-    ("page", "limits", "reason"),
-    [
-        ("/missing", {}, "HTTP Error 404"),
-        ("/away", {}, "the download failed"),
-        ("/local", {}, "the download failed"),
-        ("/clip.mp4", {"max_bytes": 100}, "larger than 100 bytes"),
-        ("/slow", {"timeout": 0.3}, "longer than 0.3 s"),
-    ],
-)
-def test_failing_downloads(server: str, page: str, limits: dict[str, Any], reason: str) -> None:
-    with pytest.raises(VideoDecodeError, match=reason) as error:
-        download(server + page, **limits)
-    assert error.value.path == server + page
-
-
-def test_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("no_proxy", "*")
-    with pytest.raises(VideoDecodeError, match="the download failed"):
-        probe_video("http://127.0.0.1:9/clip.mp4")
 
 
 # -- everything else is one clear error --------------------------------------------------------------------------

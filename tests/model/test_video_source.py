@@ -1,18 +1,32 @@
-"""Sources beyond files and frames: folders of images, and what comes out of ``datasets``."""
+"""Sources of every kind: encoded, in memory, folders of images, from ``datasets``, and over the network."""
 
 from __future__ import annotations
 
+import http.server
+import io
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
-from video_files import numbered_frame, read_numbers, trim_by_stream_copy, with_second_stream, write_video
+from video_files import (
+    numbered_frame,
+    read_numbers,
+    trim_by_stream_copy,
+    with_second_stream,
+    write_video,
+)
 
 from clipbert_hf.model.errors_clipbert import InvalidInputError, VideoDecodeError
 from clipbert_hf.model.video_decoding_clipbert import VideoInfo, open_video, probe_video, read_video_frames
 from clipbert_hf.model.video_processing_clipbert import ClipBertVideoProcessor
-from clipbert_hf.model.video_source_clipbert import is_single_video
+from clipbert_hf.model.video_source_clipbert import download, is_single_video
 
 
 @pytest.fixture
@@ -115,3 +129,143 @@ def test_decoders_of_unknown_origin_are_refused(tmp_path: Path) -> None:
     decoder = type(decoded([str(path)])[0])(str(path))
     with pytest.raises(InvalidInputError, match="must come out of datasets"):
         probe_video(decoder)
+
+
+# -- sources -----------------------------------------------------------------------------------------------------
+
+
+def test_encoded_sources(plain: Path) -> None:
+    data = plain.read_bytes()
+    written = io.BytesIO()
+    written.write(data)  # its position is at the end
+    rows = [
+        {"bytes": None, "path": str(plain)},
+        {"bytes": data, "path": None},
+        {"bytes": data, "path": "there/is/none.mp4"},
+    ]
+    with plain.open("rb") as file:
+        for source in (str(plain), plain, data, bytearray(data), memoryview(data), written, written, file, *rows):
+            assert read_numbers(read_video_frames(source, [21, 2])) == [21, 2]
+
+
+def test_frames_in_memory() -> None:
+    frames = np.stack([numbered_frame(number) for number in range(6)])
+    reversed_rows = frames[:, ::-1]
+    read_only = frames.copy()
+    read_only.flags.writeable = False
+    channels_first = np.ascontiguousarray(frames.transpose(0, 3, 1, 2))
+    images = [Image.fromarray(frame) for frame in frames]
+    sources = [frames, reversed_rows, read_only, channels_first, images, list(frames), tuple(torch.from_numpy(frames))]
+    for source in [*sources, torch.from_numpy(frames), torch.from_numpy(channels_first)]:
+        assert probe_video(source) == VideoInfo(frames=6, fps=25.0, duration=0.24, height=48, width=64)
+        assert read_numbers(read_video_frames(source, [5, 0, 0])) == [5, 0, 0]
+    with open_video(frames, fps=12) as video:
+        assert video.info.duration == 0.5
+    assert read_numbers(read_video_frames(frames[3], [0])) == [3]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (None, "expected a path, a URL, bytes, a binary file object, .* got NoneType"),
+        (7, "got int"),
+        ({"video": "a.mp4"}, "a mapping needs 'bytes' or 'path', got \\['video'\\]"),
+        ([], "a list must hold frames"),
+        ([b"", 1], "a list must hold frames .* got \\['bytes', 'int'\\]"),
+        (io.StringIO("text"), "binary mode"),
+        (np.zeros((4, 5, 5), dtype=np.uint8), r"shape \(n, 3, h, w\) or \(n, h, w, 3\), got \(1, 4, 5, 5\)"),
+        (np.zeros((0, 3, 4, 4), dtype=np.uint8), "expected frames of shape"),
+        (np.zeros((2, 3, 4, 4), dtype=np.float32), "expected uint8 frames .* got torch.float32"),
+        ([np.zeros((4, 4, 3), np.uint8), np.zeros((5, 4, 3), np.uint8)], "must have one size"),
+    ],
+)
+def test_sources_that_are_none(source: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        probe_video(source)
+
+
+@pytest.mark.parametrize(
+    ("value", "single"),
+    [
+        ("a.mp4", True),
+        (b"bytes", True),
+        ({"path": "a.mp4"}, True),
+        (np.zeros((2, 3, 4, 4)), True),
+        (np.zeros((2, 2, 3, 4, 4)), False),
+        ([Image.new("RGB", (2, 2))] * 2, True),
+        ([np.zeros((3, 4, 4))], True),
+        ([np.zeros((2, 3, 4, 4))], False),
+        (["a.mp4", "b.mp4"], False),
+        (("a.mp4",), False),
+        ([[Image.new("RGB", (2, 2))]], False),
+        ([], False),
+    ],
+)
+def test_one_video_or_several(value: Any, single: bool) -> None:
+    assert is_single_video(value) == single
+
+
+# -- over the network --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(plain: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A web server with the plain video, a slow answer, a missing page and redirections."""
+    monkeypatch.setenv("no_proxy", "*")
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            redirections = {"/moved": "/clip.mp4", "/away": "ftp://127.0.0.1/clip.mp4", "/local": plain.as_uri()}
+            if self.path in redirections:
+                self.send_response(302)
+                self.send_header("Location", redirections[self.path])
+                self.end_headers()
+            elif self.path == "/clip.mp4":
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(plain.read_bytes())
+            elif self.path == "/slow":
+                self.send_response(200)
+                self.end_headers()
+                with suppress(ConnectionError):  # the client leaves
+                    for _ in range(20):
+                        time.sleep(0.1)
+                        self.wfile.write(b"x")
+            else:
+                self.send_error(404)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        httpd.daemon_threads = True
+        threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+
+
+@pytest.mark.parametrize("page", ["/clip.mp4", "/moved"])
+def test_urls(server: str, page: str) -> None:
+    assert read_numbers(read_video_frames(server + page, [30])) == [30]
+
+
+@pytest.mark.parametrize(
+    ("page", "limits", "reason"),
+    [
+        ("/missing", {}, "HTTP Error 404"),
+        ("/away", {}, "the download failed"),
+        ("/local", {}, "the download failed"),
+        ("/clip.mp4", {"max_bytes": 100}, "larger than 100 bytes"),
+        ("/slow", {"timeout": 0.3}, "longer than 0.3 s"),
+    ],
+)
+def test_failing_downloads(server: str, page: str, limits: dict[str, Any], reason: str) -> None:
+    with pytest.raises(VideoDecodeError, match=reason) as error:
+        download(server + page, **limits)
+    assert error.value.path == server + page
+
+
+def test_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    with pytest.raises(VideoDecodeError, match="the download failed"):
+        probe_video("http://127.0.0.1:9/clip.mp4")
