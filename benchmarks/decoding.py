@@ -16,7 +16,7 @@ hardly shows, and then the mean over draws.
 - ``src/datasets/data_utils.py`` takes the mean off on the GPU, which is left out here on all sides: it hands over
   float32, our path bytes, as our training scripts do.
 - ``src/configs`` make clips of one second: two frames at 2 fps (MSR-VTT, DiDeMo) or one at 1 fps (TGIF-QA). Single
-  frames cost it as much as that second; at 2 fps the ratios for them would be a sixth smaller.
+  frames cost it as much as that second; at 2 fps the ratio of four of them is a fifth smaller.
 
 It is given the frames of our path; its own rounding is at times one frame off, which costs nothing.
 

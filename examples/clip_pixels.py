@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from training_loop import Task
@@ -20,9 +19,9 @@ def pixel_dtype(processor: ClipBertVideoProcessor) -> str:
 def blank_clips(processor: ClipBertVideoProcessor, *, videos: int, clips: int, frames: int) -> torch.Tensor:
     """Clips of nothing, (videos, clips, frames, 3, L, L): as near to the mean colour as bytes come."""
     side = processor.size["longest_edge"]
-    frame = np.tile(np.round(processor.image_mean).astype(np.uint8), (1, side, side, 1))
-    options: dict[str, Any] = {"do_sample_frames": False, "pixel_dtype": pixel_dtype(processor)}
-    return processor(frame, **options)["pixel_values_videos"].repeat(videos, clips, frames, 1, 1, 1)
+    colour = torch.tensor(processor.image_mean).round().to(torch.uint8)[:, None, None]
+    pixels = colour.repeat(videos, clips, frames, 1, side, side)
+    return pixels if pixel_dtype(processor) == "uint8" else processor.normalize_clips(pixels)
 
 
 class TaskOnPixels:

@@ -76,7 +76,7 @@ def open_video(
     if isinstance(content, FrameFolder):
         rate = fps or (1.0 if len(content.paths) == 1 else DEFAULT_FRAMES_FPS)
         return FrameFolderReader(content, limits, fps=rate)
-    kind = image_kind(content.head())
+    kind = image_kind(content.head)
     if kind == "image" or (kind == "gif" and backend == "auto" and not is_pyav_available()):
         return PillowReader(content, limits)
     return _VIDEO_READERS[backend](content, limits)

@@ -100,7 +100,7 @@ class PyAVReader(VideoReader):
         self._reformatter = av.video.reformatter.VideoReformatter()
         try:
             with decoding(self.name, self.backend):
-                self._open(probes=source.head()[4:8] != b"ftyp")
+                self._open(probes=source.head[4:8] != b"ftyp")
                 self._index()
         except VideoDecodeError:
             self.close()

@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from http.client import HTTPException
 from typing import Any, BinaryIO, Union
 
@@ -69,8 +70,9 @@ class EncodedVideo:
         """Open the content for reading; the caller closes it."""
         return open(self.path, "rb") if self.path is not None else io.BytesIO(self.data or b"")
 
+    @cached_property
     def head(self) -> bytes:
-        """Return the first bytes, enough to recognise a file format by its magic number."""
+        """The first bytes, enough to recognise a file format by its magic number."""
         if self.data is not None:
             return self.data[:_SNIFFED_BYTES]
         try:
