@@ -3,19 +3,31 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo demo-retrieval test lint format clean
+.PHONY: demo demo-retrieval test test-all coverage lint format clean
 
 # Pre-train, fine-tune, evaluate and answer questions on the embedded data set; the result is in runs/demo.
 demo: $(INSTALLED)
-	$(BIN)/python examples/demo.py --output runs/demo
+	$(BIN)/python -m examples.demo.question_answering --output runs/demo
 
 # Retrieval and multiple choice on the embedded data set; the result is in runs/demo_retrieval/summary.json.
 demo-retrieval: $(INSTALLED)
-	$(BIN)/python examples/demo_retrieval.py --output runs/demo_retrieval
+	$(BIN)/python -m examples.demo.retrieval --output runs/demo_retrieval
 
-# Lint, type-check, and every test with coverage.
+# Lint, type-check, and the tests with coverage.
 test: lint
-	$(BIN)/python -m pytest --cov --cov-fail-under=90
+	$(BIN)/python -m pytest --cov --cov-report=
+	$(MAKE) --no-print-directory coverage
+
+# All of that and the long tests too, with what some tests skip where it is missing; torchcodec needs FFmpeg's libraries.
+test-all: lint
+	$(BIN)/python -m pip install --editable ".[dev,torchcodec]" deepspeed
+	$(BIN)/python -m pytest -m "" --cov --cov-report=
+	$(MAKE) --no-print-directory coverage
+
+# Of the latest tests, held for each package.
+coverage:
+	$(BIN)/python -m coverage report --include="clipbert_hf/*" --fail-under=90
+	$(BIN)/python -m coverage report --include="datasets_scripts/*" --fail-under=90
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

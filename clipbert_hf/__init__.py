@@ -16,10 +16,8 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .model.clip_aggregation_clipbert import aggregate_clip_logits
-from .model.clip_sampling_clipbert import sample_clip_indices
+from .errors import ClipBertError, InvalidInputError, VideoDecodeError
 from .model.configuration_clipbert import ClipBertConfig
-from .model.errors_clipbert import ClipBertError, InvalidInputError, VideoDecodeError
 from .model.modeling_clipbert import (
     ClipBertForMultipleChoice,
     ClipBertForPreTraining,
@@ -27,12 +25,14 @@ from .model.modeling_clipbert import (
     ClipBertForVideoRegression,
     ClipBertForVideoTextRetrieval,
     ClipBertModel,
+    aggregate_clip_logits,
 )
 from .model.pipeline_clipbert import VideoQuestionAnsweringPipeline
 from .model.processing_clipbert import ClipBertProcessor
-from .model.video_decoding_clipbert import VideoInfo, open_video, probe_video, read_video_frames
-from .model.video_limits_clipbert import DecodingLimits
 from .model.video_processing_clipbert import ClipBertVideoProcessor
+from .video.limits import DecodingLimits
+from .video.reading import VideoInfo, open_video, probe_video, read_video_frames
+from .video.sampling import sample_clip_indices
 
 AutoConfig.register("clipbert", ClipBertConfig)
 AutoModel.register(ClipBertConfig, ClipBertModel)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
+from .errors import ClipBertError, InvalidInputError
 from .model.configuration_clipbert import ClipBertConfig
-from .model.errors_clipbert import ClipBertError, InvalidInputError
 from .model.modeling_clipbert import (
     ClipBertForMultipleChoice,
     ClipBertForPreTraining,

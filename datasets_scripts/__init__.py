@@ -16,14 +16,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datasets_scripts.annotations.vocabulary import AnswerVocabulary, build_answer_vocabulary
     from datasets_scripts.errors import DatasetError
     from datasets_scripts.loading import create_builder, load
-    from datasets_scripts.vocabulary import AnswerVocabulary, build_answer_vocabulary
 
 _HOMES = {
-    "AnswerVocabulary": "vocabulary",
+    "AnswerVocabulary": "annotations.vocabulary",
     "DatasetError": "errors",
-    "build_answer_vocabulary": "vocabulary",
+    "build_answer_vocabulary": "annotations.vocabulary",
     "create_builder": "loading",
     "load": "loading",
 }

@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from datasets_scripts.annotation_builder import AnnotationBuilder, AnnotationConfig
-from datasets_scripts.annotation_files import json_members
-from datasets_scripts.annotation_folder import AnnotationFolder
-from datasets_scripts.annotation_plan import Item, Plan, Published, Reader
+from datasets_scripts.annotations.builder import AnnotationBuilder, AnnotationConfig
+from datasets_scripts.annotations.files import json_members
+from datasets_scripts.annotations.folder import AnnotationFolder
+from datasets_scripts.annotations.paragraphs import VideoSentences, paragraph_items, sentence_items
+from datasets_scripts.annotations.plan import Item, Plan, Published, Reader
+from datasets_scripts.annotations.released_files import choose_form, released_captions
 from datasets_scripts.errors import DatasetError
-from datasets_scripts.paragraphs import VideoSentences, paragraph_items, sentence_items
-from datasets_scripts.released_files import choose_form, released_captions
 from datasets_scripts.schemas import SchemaName
 
 _OFFICIAL = {"train": ("train.json",), "val1": ("val_1.json",), "val2": ("val_2.json",)}

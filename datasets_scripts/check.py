@@ -15,11 +15,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.annotation_folder import AnnotationFolder
-from datasets_scripts.annotation_plan import LoadReport, survey
-from datasets_scripts.command_line import data_set_parser, loader_arguments, run
+from datasets_scripts.annotations.command_line import data_set_parser, loader_arguments, run
+from datasets_scripts.annotations.folder import AnnotationFolder
+from datasets_scripts.annotations.media import MediaFolder, find_unreadable
+from datasets_scripts.annotations.plan import LoadReport, survey
 from datasets_scripts.loading import builder_class
-from datasets_scripts.media import MediaFolder, find_unreadable
 from datasets_scripts.schemas import media_column
 
 _SHOWN = 10

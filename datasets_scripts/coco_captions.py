@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from datasets_scripts.annotation_builder import AnnotationBuilder, AnnotationConfig
-from datasets_scripts.annotation_files import json_records, jsonl_records
-from datasets_scripts.annotation_folder import AnnotationFolder
-from datasets_scripts.annotation_plan import Item, Numbering, Plan, Published, Reader
-from datasets_scripts.coco_images import coco_names, image_names
-from datasets_scripts.released_files import choose_form
+from datasets_scripts.annotations.builder import AnnotationBuilder, AnnotationConfig
+from datasets_scripts.annotations.coco_images import coco_names, image_names
+from datasets_scripts.annotations.files import json_records, jsonl_records
+from datasets_scripts.annotations.folder import AnnotationFolder
+from datasets_scripts.annotations.plan import Item, Numbering, Plan, Published, Reader
+from datasets_scripts.annotations.released_files import choose_form
 
 _OFFICIAL = {
     "train": ("captions_train2014.json", "captions_train2017.json"),

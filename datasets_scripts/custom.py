@@ -23,14 +23,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.annotation_builder import AnnotationBuilder, AnnotationConfig
-from datasets_scripts.annotation_files import jsonl_records, parquet_records, table_records
-from datasets_scripts.annotation_folder import AnnotationFolder
-from datasets_scripts.annotation_plan import Item, Numbering, Plan
-from datasets_scripts.annotation_records import Record, is_number, shown
+from datasets_scripts.annotations.builder import AnnotationBuilder, AnnotationConfig
+from datasets_scripts.annotations.files import jsonl_records, parquet_records, table_records
+from datasets_scripts.annotations.folder import AnnotationFolder
+from datasets_scripts.annotations.json_files import decode_json
+from datasets_scripts.annotations.media import media_stem
+from datasets_scripts.annotations.plan import Item, Numbering, Plan
+from datasets_scripts.annotations.records import Record, is_number, shown
 from datasets_scripts.errors import DatasetError
-from datasets_scripts.json_stream import decode_json
-from datasets_scripts.media import media_stem
 from datasets_scripts.schemas import SchemaName, features, media_column, sort_answers
 
 Columns = Mapping[str, str | Sequence[str]]
@@ -112,13 +112,13 @@ def _open(path: Path) -> Iterator[Record]:
 
 def read_files(paths: list[Path], schema: SchemaName, columns: Columns) -> Iterator[Item]:
     """The rows of the files of a split."""
-    number, media = Numbering(), media_column(schema)
+    number, media, names = Numbering(), media_column(schema), list(features(schema))
     single = {name: source for name, source in columns.items() if isinstance(source, str)}
     for path in paths:
         for record in _open(path):
             name = record.name(single.get(media, media))
             row: dict[str, Any] = {}
-            for column in features(schema):
+            for column in names:
                 source = columns.get(column, column)
                 absent = isinstance(source, str) and source not in record
                 if column == "id" and absent:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from clipbert_hf.model.errors_clipbert import ClipBertError
 
+class DatasetError(ValueError):
+    """An annotation file, a data folder or an option of a data set is not what the loader expects.
 
-class DatasetError(ClipBertError, ValueError):
-    """An annotation file, a data folder or an option of a data set is not what the loader expects."""
+    It does not derive from ``ClipBertError``: importing anything of ``clipbert_hf`` loads torch, without which this
+    package does.
+    """

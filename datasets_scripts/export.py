@@ -28,15 +28,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from datasets import Features, Image, Video
-
-from datasets_scripts.annotation_builder import AnnotationBuilder
-from datasets_scripts.command_line import add_policy, data_set_parser, reported_builder, run
+from datasets_scripts.annotations.command_line import add_policy, data_set_parser, reported_builder, run
+from datasets_scripts.annotations.hub_card import MANIFEST, read_manifest, write_card
 from datasets_scripts.errors import DatasetError
-from datasets_scripts.export_card import MANIFEST, read_manifest, write_card
 from datasets_scripts.schemas import features, media_column
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+    from datasets_scripts.annotations.builder import AnnotationBuilder
 
 MediaMode = Literal["names", "files", "embed"]
 MEDIA_FOLDER = "media"
@@ -119,6 +121,8 @@ def _digest(value: bytes) -> str:
 
 
 def _features(builder: AnnotationBuilder, media: MediaMode) -> Features:
+    from datasets import Image, Video
+
     found = features(builder.plan.schema)
     if media == "embed":
         column = media_column(builder.plan.schema)

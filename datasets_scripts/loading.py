@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from datasets import DatasetDict, IterableDatasetDict
-
-from datasets_scripts.annotation_builder import AnnotationBuilder, MissingPolicy
 from datasets_scripts.errors import DatasetError
+
+if TYPE_CHECKING:  # a loader is imported, and datasets with it, when it is asked for
+    from datasets import DatasetDict, IterableDatasetDict
+
+    from datasets_scripts.annotations.builder import AnnotationBuilder, MissingPolicy
 
 LOADERS = {
     "activitynet_captions": "ActivityNetCaptions",

@@ -23,19 +23,19 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
-from datasets_scripts.annotation_builder import AnnotationBuilder, AnnotationConfig
-from datasets_scripts.annotation_files import json_records, table_records
-from datasets_scripts.annotation_folder import AnnotationFolder
-from datasets_scripts.annotation_plan import Item, Numbering, Plan, Published, Reader
-from datasets_scripts.annotation_records import Record
-from datasets_scripts.errors import DatasetError
-from datasets_scripts.released_files import (
+from datasets_scripts.annotations.builder import AnnotationBuilder, AnnotationConfig
+from datasets_scripts.annotations.files import json_records, table_records
+from datasets_scripts.annotations.folder import AnnotationFolder
+from datasets_scripts.annotations.plan import Item, Numbering, Plan, Published, Reader
+from datasets_scripts.annotations.records import Record
+from datasets_scripts.annotations.released_files import (
     choose_form,
     released_captions,
     released_choices,
     released_questions,
     released_splits,
 )
+from datasets_scripts.errors import DatasetError
 
 Scheme = Literal["7k", "9k", "official"]
 OFFICIAL_SPLITS = {"train": "train", "validate": "validation", "test": "test"}

@@ -23,37 +23,34 @@ schema              columns
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from datasets import Features, List, Value
+if TYPE_CHECKING:
+    from datasets import Features
 
 SchemaName = Literal["retrieval", "moments", "qa", "count", "multiple_choice", "image_captions", "image_qa"]
-
-_text, _integer, _real = Value("string"), Value("int64"), Value("float64")
-_COLUMNS: dict[SchemaName, dict[str, Any]] = {
-    "retrieval": {"id": _text, "video": _text, "caption": _text},
-    "moments": {"id": _text, "video": _text, "caption": _text, "times": List(List(_real))},
-    "qa": {"id": _text, "video": _text, "question": _text, "answer": _text, "answer_type": _text},
-    "count": {"id": _text, "video": _text, "question": _text, "answer": _integer, "answer_type": _text},
-    "multiple_choice": {"id": _text, "video": _text, "question": _text, "options": List(_text), "answer": _integer},
-    "image_captions": {"id": _text, "image": _text, "caption": _text},
-    "image_qa": {
-        "id": _text,
-        "image": _text,
-        "question": _text,
-        "answers": List({"answer": _text, "score": _real}),
-    },
-}
 
 
 def features(schema: SchemaName) -> Features:
     """The typed columns of a schema."""
-    return Features(_COLUMNS[schema])
+    from datasets import Features, List, Value  # takes a second, for which --help need not wait
+
+    text, integer, real = Value("string"), Value("int64"), Value("float64")
+    columns: dict[SchemaName, dict[str, Any]] = {
+        "retrieval": {"caption": text},
+        "moments": {"caption": text, "times": List(List(real))},
+        "qa": {"question": text, "answer": text, "answer_type": text},
+        "count": {"question": text, "answer": integer, "answer_type": text},
+        "multiple_choice": {"question": text, "options": List(text), "answer": integer},
+        "image_captions": {"caption": text},
+        "image_qa": {"question": text, "answers": List({"answer": text, "score": real})},
+    }
+    return Features({"id": text, media_column(schema): text, **columns[schema]})
 
 
 def media_column(schema: SchemaName) -> Literal["video", "image"]:
     """The column that holds the path."""
-    return "image" if "image" in _COLUMNS[schema] else "video"
+    return "image" if schema.startswith("image_") else "video"
 
 
 def sort_answers(scores: dict[str, float]) -> list[dict[str, Any]]:

@@ -18,10 +18,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.annotation_plan import Published
-from datasets_scripts.command_line import add_policy, data_set_parser, reported_builder, run
+from datasets_scripts.annotations.command_line import add_policy, data_set_parser, reported_builder, run
+from datasets_scripts.annotations.plan import Published
+from datasets_scripts.annotations.vocabulary import build_answer_vocabulary
 from datasets_scripts.errors import DatasetError
-from datasets_scripts.vocabulary import build_answer_vocabulary
 
 _WORD = re.compile(r"\w+(?:'\w+)?")
 Counts = dict[str, float]

@@ -22,14 +22,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.annotation_builder import AnnotationBuilder, AnnotationConfig
-from datasets_scripts.annotation_files import jsonl_records, table_records
-from datasets_scripts.annotation_folder import AnnotationFolder
-from datasets_scripts.annotation_plan import Item, Numbering, Plan, Published, Reader
-from datasets_scripts.annotation_records import Record
-from datasets_scripts.held_out import hold_out
-from datasets_scripts.media import media_stem
-from datasets_scripts.released_files import choices, choose_form
+from datasets_scripts.annotations.builder import AnnotationBuilder, AnnotationConfig
+from datasets_scripts.annotations.files import jsonl_records, table_records
+from datasets_scripts.annotations.folder import AnnotationFolder
+from datasets_scripts.annotations.held_out import hold_out
+from datasets_scripts.annotations.media import media_stem
+from datasets_scripts.annotations.plan import Item, Numbering, Plan, Published, Reader
+from datasets_scripts.annotations.records import Record
+from datasets_scripts.annotations.released_files import choices, choose_form
 from datasets_scripts.schemas import SchemaName
 
 FRAMEQA_TYPES = ("object", "number", "color", "location")

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from datasets_scripts.annotation_builder import AnnotationBuilder, AnnotationConfig
-from datasets_scripts.annotation_files import json_records, jsonl_records
-from datasets_scripts.annotation_folder import AnnotationFolder
-from datasets_scripts.annotation_plan import Item, Numbering, Plan, Published, Reader
+from datasets_scripts.annotations.builder import AnnotationBuilder, AnnotationConfig
+from datasets_scripts.annotations.files import json_records, jsonl_records
+from datasets_scripts.annotations.folder import AnnotationFolder
+from datasets_scripts.annotations.held_out import hold_out
+from datasets_scripts.annotations.plan import Item, Numbering, Plan, Published, Reader
+from datasets_scripts.annotations.released_files import choose_form
 from datasets_scripts.coco_captions import image_splits
 from datasets_scripts.errors import DatasetError
-from datasets_scripts.held_out import hold_out
-from datasets_scripts.released_files import choose_form
 
 _RELEASED = {"train": ("vg_train_captions.jsonl",), "validation": ("vg_val_captions.jsonl",)}
 

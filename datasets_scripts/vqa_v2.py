@@ -9,22 +9,21 @@ The released jsonl files are ``vqa/vqa_k_train.jsonl`` or ``vqa_k_trainval.jsonl
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.annotation_builder import AnnotationBuilder, AnnotationConfig
-from datasets_scripts.annotation_files import json_records, jsonl_records
-from datasets_scripts.annotation_folder import AnnotationFolder
-from datasets_scripts.annotation_plan import Item, Plan, Published, Reader
-from datasets_scripts.annotation_records import Record, is_number, shown
-from datasets_scripts.coco_images import coco_names, image_names
+from datasets_scripts.annotations.builder import AnnotationBuilder, AnnotationConfig
+from datasets_scripts.annotations.coco_images import coco_names, image_names
+from datasets_scripts.annotations.files import json_records, jsonl_records
+from datasets_scripts.annotations.folder import AnnotationFolder
+from datasets_scripts.annotations.plan import Item, Plan, Published, Reader
+from datasets_scripts.annotations.records import Record, is_number, shown
+from datasets_scripts.annotations.released_files import choose_form
+from datasets_scripts.annotations.vqa_answers import soft_scores
 from datasets_scripts.errors import DatasetError
-from datasets_scripts.released_files import choose_form
 from datasets_scripts.schemas import sort_answers
-from datasets_scripts.vqa_normalization import normalize_answer
 
 _FOLDERS = {"train": "train2014", "validation": "val2014", "test": "test2015", "test_dev": "test-dev2015"}
 _RELEASED = {
@@ -71,14 +70,13 @@ class VqaV2(AnnotationBuilder):
         return Plan("image_qa", form, readers, files, notes, _PUBLISHED)
 
 
-def soft_scores(answers: list[str]) -> list[dict[str, Any]]:
-    """The score of each answer to a question, best first.
+def sorted_scores(answers: list[str]) -> list[dict[str, Any]]:
+    """The score of each answer to a question, best first; nothing is no answer.
 
-    >>> soft_scores(["Yes", "yes.", "no", "yes", "Yes"])
+    >>> sorted_scores(["Yes", "yes.", "the", "no", "yes", "Yes"])
     [{'answer': 'yes', 'score': 1.0}, {'answer': 'no', 'score': 0.3333333333333333}]
     """
-    counts = Counter(map(normalize_answer, answers))
-    return sort_answers({answer: min(count / 3, 1.0) for answer, count in counts.items() if answer})
+    return sort_answers({answer: score for answer, score in soft_scores(answers).items() if answer})
 
 
 def read_questions(questions: Path, annotations: Path | None, images: str) -> Iterator[Item]:
@@ -108,7 +106,7 @@ def _read_answers(path: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         if key in seen:
             raise record.error(f"question {key} is there twice")
         seen.add(key)
-        yield key, soft_scores([answer.text("answer", blank=True) for answer in record.records("answers")])
+        yield key, sorted_scores([answer.text("answer", blank=True) for answer in record.records("answers")])
 
 
 def read_released(path: Path) -> Iterator[Item]:

@@ -1,13 +1,32 @@
-"""Metrics: pure functions of arrays and lists, each with a thin ``evaluate.Metric`` around it.
+"""Metrics: pure functions of arrays and lists.
 
-They need the extra ``train``. Each file also loads by its path: ``evaluate.load(".../metrics/qa_accuracy.py")``.
+For the library ``evaluate`` each has a class, :class:`QAAccuracy` and so on, which needs the extra ``train``; the files
+of :mod:`.evaluation_modules` also load by their paths.
 """
 
-from .choice_accuracy import ChoiceAccuracy, choice_accuracy
-from .count_error import CountError, count_error
-from .qa_accuracy import QAAccuracy, qa_accuracy
-from .retrieval import Retrieval, dual_softmax, retrieval_metrics
-from .vqa_score import VQAScore, soft_scores, vqa_score
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .choice_accuracy import choice_accuracy
+from .count_error import count_error
+from .qa_accuracy import qa_accuracy
+from .retrieval import dual_softmax, retrieval_metrics
+from .vqa_score import soft_scores, vqa_score
+
+if TYPE_CHECKING:
+    from .evaluation_modules.choice_accuracy import ChoiceAccuracy
+    from .evaluation_modules.count_error import CountError
+    from .evaluation_modules.qa_accuracy import QAAccuracy
+    from .evaluation_modules.retrieval import Retrieval
+    from .evaluation_modules.vqa_score import VQAScore
+
+_EVALUATION_MODULES = {
+    "ChoiceAccuracy": "choice_accuracy",
+    "CountError": "count_error",
+    "QAAccuracy": "qa_accuracy",
+    "Retrieval": "retrieval",
+    "VQAScore": "vqa_score",
+}
 
 __all__ = [
     "ChoiceAccuracy",
@@ -23,3 +42,20 @@ __all__ = [
     "soft_scores",
     "vqa_score",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The classes for ``evaluate``, which is imported with the first of them.
+
+    Raises:
+        ImportError: ``evaluate`` is not installed.
+    """
+    if name not in _EVALUATION_MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = importlib.import_module(f"{__name__}.evaluation_modules.{_EVALUATION_MODULES[name]}")
+    except ModuleNotFoundError as error:
+        if error.name not in ("evaluate", "datasets"):
+            raise
+        raise ImportError(f'{name} needs {error.name}: pip install "clipbert_hf[train]"', name=error.name) from error
+    return getattr(module, name)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import datasets
-import evaluate
 import numpy as np
 
 IGNORED = -100
@@ -36,18 +32,3 @@ def choice_accuracy(predictions: np.ndarray, references: np.ndarray) -> dict[str
     if not count:
         raise ValueError("references must hold at least one index that is not -100; got none")
     return {"accuracy": float((predictions == references)[asked].mean()), "count": count}
-
-
-class ChoiceAccuracy(evaluate.Metric):
-    """:func:`choice_accuracy` as an ``evaluate.Metric``."""
-
-    def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=__doc__ or "",
-            citation="",
-            inputs_description=choice_accuracy.__doc__ or "",
-            features=datasets.Features({name: datasets.Value("int64") for name in ("predictions", "references")}),
-        )
-
-    def _compute(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-        return choice_accuracy(np.asarray(predictions), np.asarray(references))

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import datasets
-import evaluate
 import numpy as np
 
 
@@ -40,18 +36,3 @@ def count_error(predictions: np.ndarray, references: np.ndarray) -> dict[str, fl
         "mse_unrounded": float(np.square(predictions - references).mean()),
         "accuracy": float((rounded == references).mean()),
     }
-
-
-class CountError(evaluate.Metric):
-    """:func:`count_error` as an ``evaluate.Metric``."""
-
-    def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=__doc__ or "",
-            citation="",
-            inputs_description=count_error.__doc__ or "",
-            features=datasets.Features({name: datasets.Value("float64") for name in ("predictions", "references")}),
-        )
-
-    def _compute(self, predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
-        return count_error(np.asarray(predictions), np.asarray(references))

@@ -10,9 +10,6 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import datasets
-import evaluate
-
 
 def qa_accuracy(
     predictions: Sequence[str],
@@ -60,26 +57,3 @@ def qa_accuracy(
         known = set(vocabulary)
         result["upper_bound"] = sum(reference in known for reference in references) / len(references)
     return result
-
-
-class QAAccuracy(evaluate.Metric):
-    """:func:`qa_accuracy` as an ``evaluate.Metric``: ``compute(predictions=…, references=…, answer_types=…)``."""
-
-    def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=__doc__ or "",
-            citation="",
-            inputs_description=qa_accuracy.__doc__ or "",
-            features=datasets.Features(
-                {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
-            ),
-        )
-
-    def _compute(
-        self,
-        predictions: Sequence[str],
-        references: Sequence[str],
-        answer_types: Sequence[str] | None = None,
-        vocabulary: Collection[str] | None = None,
-    ) -> dict[str, Any]:
-        return qa_accuracy(predictions, references, answer_types=answer_types, vocabulary=vocabulary)

@@ -8,10 +8,6 @@ are rounded, or that a softmax has pushed to 1: rank logits, not probabilities.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import datasets
-import evaluate
 import numpy as np
 
 CUTOFFS = (1, 5, 10)
@@ -150,28 +146,3 @@ def _check(scores: np.ndarray, video_of_text: np.ndarray) -> tuple[np.ndarray, n
 def _log_sum_exp(values: np.ndarray, *, axis: int) -> np.ndarray:
     highest = values.max(axis, keepdims=True)
     return highest + np.log(np.exp(values - highest).sum(axis, keepdims=True))
-
-
-class Retrieval(evaluate.Metric):
-    """:func:`retrieval_metrics` as an ``evaluate.Metric``.
-
-    A prediction is the scores of a text against all videos, a reference the index of its video.
-    """
-
-    def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=__doc__ or "",
-            citation="",
-            inputs_description=retrieval_metrics.__doc__ or "",
-            features=datasets.Features(
-                {"predictions": datasets.Sequence(datasets.Value("float64")), "references": datasets.Value("int64")}
-            ),
-        )
-
-    def _compute(
-        self,
-        predictions: Sequence[Sequence[float]],
-        references: Sequence[int],
-        dual_softmax_scale: float | None = None,
-    ) -> dict[str, dict[str, float]]:
-        return retrieval_metrics(np.asarray(predictions), np.asarray(references), dual_softmax_scale=dual_softmax_scale)

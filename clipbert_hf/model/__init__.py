@@ -1,1 +1,1 @@
-"""The room that travels to the Hub: siblings and third-party imports only."""
+"""The model, its processors and its pipeline, as a reader of transformers expects them; saved with each model."""

@@ -6,7 +6,7 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from .errors_clipbert import InvalidInputError
+from ..errors import InvalidInputError
 from .hub_code_clipbert import AUTO_MAP, CUSTOM_PIPELINES, copy_model_code
 
 _CHOICES: dict[str, tuple[str, ...]] = {

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    # transformers reads a file's relative imports as text and fetches those files with it. Every file of the
-    # room imports this one in the end, so naming all of them here lets each Auto class bring the whole room:
-    # a model that was loaded from the Hub can then be saved as a complete repository again.
-    from .clip_aggregation_clipbert import aggregate_clip_logits  # noqa: F401
+    # transformers reads a file's relative imports as text and fetches those files with it. The files that AUTO_MAP
+    # names import this one, so naming here what leads to all others lets each Auto class bring the whole repository:
+    # a model that was loaded from the Hub can then be saved as a complete one again.
     from .modeling_clipbert import ClipBertModel  # noqa: F401
     from .pipeline_clipbert import VideoQuestionAnsweringPipeline  # noqa: F401
     from .processing_clipbert import ClipBertProcessor  # noqa: F401
@@ -42,15 +41,53 @@ CUSTOM_PIPELINES: dict[str, dict[str, Any]] = {
 }
 
 
+_HERE = Path(__file__).resolve().parent
+# A relative import, at the beginning of a line as transformers looks for it.
+_RELATIVE_IMPORT = re.compile(r"^([ \t]*from )(\.+)([\w.]+)( import\b)", flags=re.MULTILINE)
+
+
 def copy_model_code(save_directory: str | os.PathLike) -> None:
-    """Copy every file of the model's room into a folder.
+    """Write every file that ``trust_remote_code`` needs into a folder.
 
     Args:
-        save_directory: The folder of ``config.json``. A folder that already is the room is left as it is.
+        save_directory: The folder of ``config.json``. The folder of this file is left as it is.
     """
-    room = Path(__file__).resolve().parent
     target = Path(save_directory or ".").resolve()
-    if target == room:
-        return
-    for source in sorted(room.glob("*_clipbert.py")):
-        shutil.copyfile(source, target / source.name)
+    if target != _HERE:
+        for name, text in model_code().items():
+            (target / name).write_text(text, "utf-8")
+
+
+def model_code() -> dict[str, str]:
+    """Collect the code of the model, and of reading videos, as the Hub takes it: flat, in files that import siblings.
+
+    In the package it lies in the folders ``model`` and ``video`` beside ``errors.py``. transformers finds remote code
+    in one folder only, so files are renamed (``video/reading.py`` becomes ``video_reading_clipbert.py``) and their
+    relative imports with them. A model that came from the Hub has its code in a flat folder already, and hands it on.
+
+    Returns:
+        The content of each file, by its name.
+    """
+    if (_HERE / "errors_clipbert.py").exists():
+        return {path.name: path.read_text("utf-8") for path in sorted(_HERE.glob("*_clipbert.py"))}
+    package = _HERE.parent
+    paths = [package / "errors.py", *sorted(_HERE.glob("*_clipbert.py")), *sorted(package.glob("video/[!_]*.py"))]
+    modules = {path.relative_to(package).with_suffix("").parts: path for path in paths}
+    names = {module: _flat_name(module) for module in modules}
+    return {f"{names[module]}.py": _flatten(path.read_text("utf-8"), module, names) for module, path in modules.items()}
+
+
+def _flat_name(module: tuple[str, ...]) -> str:
+    name = "_".join(part for part in module if part != "model")
+    return name if name.endswith("_clipbert") else f"{name}_clipbert"
+
+
+def _flatten(text: str, module: tuple[str, ...], names: dict[tuple[str, ...], str]) -> str:
+    """Point the relative imports of a module's text at flat names."""
+
+    def point(match: re.Match[str]) -> str:
+        begin, dots, path, end = match.groups()
+        target = (*module[: len(module) - len(dots)], *path.split("."))
+        return f"{begin}.{names[target]}{end}"
+
+    return _RELATIVE_IMPORT.sub(point, text)

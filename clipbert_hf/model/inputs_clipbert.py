@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from .errors_clipbert import InvalidInputError
+from ..errors import InvalidInputError
 
 
 def check_rank(tensor: torch.Tensor | None, name: str, dims: str) -> None:

@@ -1,26 +1,558 @@
-"""The ClipBERT models: one head a task (paper, section 3).
+"""The ClipBERT models, read from the bottom up: outputs, backbone, embeddings, encoder, aggregation over clips, heads.
 
 Shapes: B videos, K clips a video, T frames a clip, N texts, M tokens a text, R x C cells of a frame's grid,
-D hidden size, L labels.
+V = R * C visual tokens, D hidden size, L labels.
+
+``hidden_states`` (one for the embeddings and one for each layer, (N * K, M + V, D)) and ``attentions`` (one for each
+layer, (N * K, heads, M + V, M + V)) come on request; their first dimension holds the clips of the first text, then
+those of the second, and so on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, cast
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, cast
 
+import timm
 import torch
 from torch import nn
-from transformers.models.bert.modeling_bert import BertPreTrainingHeads
-from transformers.utils import can_return_tuple
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.models.bert.modeling_bert import (
+    BertEmbeddings,
+    BertEncoder,
+    BertLayer,
+    BertLMPredictionHead,
+    BertPooler,
+    BertPreTrainingHeads,
+    BertSelfAttention,
+)
+from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils.output_capturing import capture_outputs
 
-from .clip_aggregation_clipbert import ScoreAggregation, aggregate_clip_logits
+from ..errors import InvalidInputError
 from .configuration_clipbert import ClipBertConfig
-from .encoder_clipbert import ClipBertModel, ClipBertPreTrainedModel
-from .errors_clipbert import InvalidInputError
-from .inputs_clipbert import check_rank, check_visual_inputs, match_texts_to_videos
+from .inputs_clipbert import (
+    check_rank,
+    check_text_inputs,
+    check_visual_inputs,
+    find_equal_frames,
+    match_texts_to_videos,
+)
 from .losses_clipbert import classification_loss, indexed_cross_entropy, rank_loss
-from .outputs_clipbert import ClipBertPreTrainingOutput, ClipBertRetrievalOutput, ClipBertScoresOutput
+from .pretrained_parts_clipbert import load_pretrained_parts
+
+# --- Outputs ---
+
+
+@dataclass
+class ClipBertModelOutput(ModelOutput):
+    """Output of the encoder without a head.
+
+    Args:
+        last_hidden_state: (N, K, M + V, D), the text tokens first.
+        pooler_output: (N, K, D), from the [CLS] token.
+        hidden_states: See the module.
+        attentions: See the module.
+    """
+
+    last_hidden_state: torch.Tensor | None = None
+    pooler_output: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass
+class ClipBertScoresOutput(ModelOutput):
+    """Output of the heads that score clips.
+
+    Args:
+        loss: The loss on the aggregated logits, if labels were given.
+        logits: Aggregated over clips, (N, L).
+        clip_logits: Of each clip, (N, K, L).
+        hidden_states: See the module.
+        attentions: See the module.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    clip_logits: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass
+class ClipBertRetrievalOutput(ClipBertScoresOutput):
+    """Output of the retrieval head.
+
+    Args:
+        scores: How well each text matches its video, 0 to 1, (N,).
+    """
+
+    scores: torch.Tensor | None = None
+
+
+@dataclass
+class ClipBertPreTrainingOutput(ClipBertScoresOutput):
+    """Output of the pre-training heads; ``logits`` and ``clip_logits`` are those of image-text matching.
+
+    Args:
+        mlm_loss: Masked language modelling, mean over the masked tokens.
+        itm_loss: Image-text matching.
+        mlm_logits: (N, K, M, vocabulary).
+    """
+
+    mlm_loss: torch.Tensor | None = None
+    itm_loss: torch.Tensor | None = None
+    mlm_logits: torch.Tensor | None = None
+
+
+# --- Frames to grid features (paper, section 3.1) ---
+
+
+def create_backbone(config: ClipBertConfig) -> nn.Module:
+    """Build the CNN that ``config`` names, with random weights, giving only its last feature map.
+
+    Raises:
+        InvalidInputError: If timm does not know the name or the arguments, or if the stride is to be moved into
+            1x1 convolutions that the CNN does not have.
+    """
+    options = {"out_indices": (-1,), **(config.backbone_kwargs or {})}
+    try:
+        backbone = timm.create_model(config.backbone, pretrained=False, features_only=True, **options)
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        raise InvalidInputError(
+            f"backbone must be a CNN of timm that takes backbone_kwargs; got {config.backbone!r} with "
+            f"{config.backbone_kwargs or {}}: {error}"
+        ) from error
+    for module in backbone.modules():
+        # Constants such as the kernels of anti-aliased pooling are rebuilt by a constructor, not loaded. But
+        # from_pretrained constructs models without memory, so they must come from the checkpoint.
+        module._non_persistent_buffers_set.clear()
+    if config.backbone_stride_in_1x1:
+        _move_stride_to_1x1(backbone, config.backbone)
+    return backbone
+
+
+def _move_stride_to_1x1(backbone: nn.Module, name: str) -> None:
+    moved = 0
+    for block in backbone.modules():
+        conv1, conv2 = getattr(block, "conv1", None), getattr(block, "conv2", None)
+        if not (isinstance(conv1, nn.Conv2d) and isinstance(conv2, nn.Conv2d)):
+            continue
+        if conv1.kernel_size == (1, 1) and conv2.stride == (2, 2):
+            conv1.stride, conv2.stride = conv2.stride, conv1.stride
+            moved += 1
+    if not moved:
+        raise InvalidInputError(
+            f"backbone_stride_in_1x1 needs a CNN of bottleneck blocks with stride 2, such as resnet50; got {name!r}"
+        )
+
+
+class ClipBertGridBackbone(nn.Module):
+    """Frames to grid features: CNN, 3x3 convolution, 2x2 max-pool, ReLU.
+
+    A 448 px frame through a ResNet-50 gives a 14x14 map and, after the pool, a 7x7 grid.
+    """
+
+    _gradient_checkpointing_func: Callable[..., torch.Tensor]
+
+    def __init__(self, config: ClipBertConfig) -> None:
+        super().__init__()
+        self.frame_color_order = config.frame_color_order
+        self.freeze_batch_norm = config.freeze_batch_norm
+        self.freeze_backbone_stages = config.freeze_backbone_stages
+        self.gradient_checkpointing = False
+        self.backbone = create_backbone(config)
+        feature_info: Any = self.backbone.feature_info
+        self.stride = feature_info.reduction()[-1]
+        channels = feature_info.channels()[-1]
+        self.grid_encoder = nn.Sequential(
+            nn.Conv2d(channels, config.hidden_size, kernel_size=3, padding=1, bias=False),
+            nn.MaxPool2d(kernel_size=2, stride=2),
+            nn.ReLU(),
+        )
+        self._freeze()
+
+    def train(self, mode: bool = True) -> ClipBertGridBackbone:
+        """Switch training mode; what the configuration freezes stays frozen."""
+        super().train(mode)
+        self._freeze()
+        return self
+
+    def _freeze(self) -> None:
+        # from_pretrained makes every loaded parameter trainable again and then calls eval(): so freezing belongs
+        # to train() and eval().
+        frozen = _modules_up_to_stage(self.backbone, self.freeze_backbone_stages)
+        if self.freeze_batch_norm:
+            frozen += [module for module in self.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+        for module in frozen:
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_(False)
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Encode frames.
+
+        Args:
+            frames: (frames, 3, H, W), RGB, normalised as the CNN expects.
+
+        Returns:
+            Grid features, (frames, H / 2s, W / 2s, hidden size) for a CNN of stride s.
+
+        Raises:
+            InvalidInputError: If the frames are too small for a single grid cell.
+        """
+        if self.frame_color_order == "bgr":
+            frames = frames.flip(1)
+        if self.gradient_checkpointing and self.training:
+            # transformers sets both attributes; trained batch norm takes a batch's statistics twice then.
+            grid = self._gradient_checkpointing_func(self._encode, frames)
+        else:
+            grid = self._encode(frames)
+        return grid.permute(0, 2, 3, 1)  # (frames, rows, columns, hidden)
+
+    def _encode(self, frames: torch.Tensor) -> torch.Tensor:
+        feature_map = self.backbone(frames)[-1]
+        if min(feature_map.shape[-2:]) < 2:
+            height, width = frames.shape[-2:]
+            raise InvalidInputError(
+                f"pixel_values_videos: a CNN of stride {self.stride} needs frames of at least {2 * self.stride} px "
+                f"a side for one grid cell; got {height}x{width}"
+            )
+        return self.grid_encoder(feature_map)
+
+
+def _modules_up_to_stage(backbone: nn.Module, stages: int) -> list[nn.Module]:
+    """The modules, in order, up to the end of the given number of the feature maps that timm lists for a CNN."""
+    if stages == 0:
+        return []
+    feature_info: Any = backbone.feature_info
+    ends = [info["module"] for info in feature_info.info]
+    if stages > len(ends):
+        raise InvalidInputError(f"freeze_backbone_stages must be at most {len(ends)} for this CNN; got {stages}")
+    # A list network flattens "stages.0" to "stages_0".
+    end = (ends[stages - 1], ends[stages - 1].replace(".", "_"))
+    modules: list[nn.Module] = []
+    reached: str | None = None
+    for name, module in backbone.named_modules():
+        if reached is not None and not name.startswith(f"{reached}."):
+            break
+        modules.append(module)
+        if name in end:
+            reached = name
+    return modules
+
+
+# --- Grids to visual tokens (paper, section 3.1) ---
+
+
+class ClipBertTemporalFusion(nn.Module):
+    """The grids of a clip's frames to one grid (paper, table 2).
+
+    ``mean`` is the published model. The paper gives no sizes for its convolutions: here ``conv3d`` is one 3x3x3
+    convolution, ``conv2plus1d`` a 1x3x3 and a 3x1x1, each followed by a ReLU and then by the mean over the frames.
+    """
+
+    def __init__(self, config: ClipBertConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        kernels = {
+            "mean": [],
+            "conv3d": [(3, 3, 3)],
+            "conv2plus1d": [(1, 3, 3), (3, 1, 1)],
+        }[config.temporal_fusion]
+        self.convolutions = nn.Sequential()
+        for kernel in kernels:
+            padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+            self.convolutions.append(nn.Conv3d(size, size, kernel, padding=padding, bias=False))
+            self.convolutions.append(nn.ReLU())
+
+    def forward(self, grid: torch.Tensor) -> torch.Tensor:
+        """Fuse (clips, frames, rows, columns, hidden) to (clips, rows, columns, hidden)."""
+        if len(self.convolutions):
+            grid = self.convolutions(grid.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
+        return grid.mean(1)
+
+
+class ClipBertVisualEmbeddings(nn.Module):
+    """A grid to visual tokens: row and column positions, token type, LayerNorm.
+
+    Dropout is applied by the caller, since a grid is embedded once and then repeated for the texts of its video.
+    """
+
+    def __init__(self, config: ClipBertConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.row_position_embeddings = nn.Embedding(config.max_grid_row_position_embeddings, size)
+        self.col_position_embeddings = nn.Embedding(config.max_grid_col_position_embeddings, size)
+        self.token_type_embeddings = nn.Embedding(1, size)
+        self.LayerNorm = nn.LayerNorm(size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.pixel_random_sampling_size = config.pixel_random_sampling_size
+
+    def forward(self, grid: torch.Tensor) -> torch.Tensor:
+        """Embed a grid.
+
+        Args:
+            grid: (clips, rows, columns, hidden).
+
+        Returns:
+            (clips, tokens, hidden). While training, a random subset of ``pixel_random_sampling_size`` tokens, the
+            same for the whole batch, in order; otherwise all.
+
+        Raises:
+            InvalidInputError: If the grid has more rows or columns than position embeddings, or another hidden size.
+        """
+        rows, columns, size = grid.shape[1:]
+        most_rows, most_columns = (
+            self.row_position_embeddings.num_embeddings,
+            self.col_position_embeddings.num_embeddings,
+        )
+        if rows > most_rows or columns > most_columns or size != self.LayerNorm.normalized_shape[0]:
+            raise InvalidInputError(
+                f"grid_features must have at most {most_rows} rows and {most_columns} columns and hidden size "
+                f"{self.LayerNorm.normalized_shape[0]}; got {rows}x{columns} of size {size}"
+            )
+        grid = grid + self.row_position_embeddings.weight[:rows, None]
+        grid = grid + self.col_position_embeddings.weight[:columns]
+        tokens = grid.flatten(1, 2)
+        if self.training and 0 < self.pixel_random_sampling_size < tokens.shape[1]:
+            kept = torch.randperm(tokens.shape[1], device=tokens.device)[: self.pixel_random_sampling_size]
+            tokens = tokens[:, kept.sort().values]
+        return self.LayerNorm(tokens + self.token_type_embeddings.weight[0])
+
+
+# --- Visual tokens and texts to joint hidden states ---
+
+
+class ClipBertPreTrainedModel(PreTrainedModel):
+    """What all ClipBERT models share: initialisation, loading from parts, what transformers may do with them."""
+
+    config: ClipBertConfig
+    config_class = ClipBertConfig
+    base_model_prefix = "clipbert"
+    main_input_name = "input_ids"
+    input_modalities = ("video", "text")
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _no_split_modules: ClassVar[list[str]] = ["BertEmbeddings", "BertLayer", "ClipBertGridBackbone"]
+    _can_record_outputs: ClassVar[dict[str, type]] = {"hidden_states": BertLayer, "attentions": BertSelfAttention}
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Conv2d):
+            # BERT's N(0, 0.02) would make a deep CNN's signal vanish.
+            init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                init.zeros_(module.bias)
+            return
+        super()._init_weights(module)
+        if isinstance(module, BertLMPredictionHead):
+            init.zeros_(module.bias)
+        elif isinstance(module, BertEmbeddings):
+            # Buffers that no checkpoint holds.
+            init.copy_(module.position_ids, torch.arange(module.position_ids.shape[-1]).expand((1, -1)))
+            init.zeros_(module.token_type_ids)
+
+    @classmethod
+    def from_pretrained_parts(
+        cls,
+        *,
+        vision: str | os.PathLike | None = None,
+        text: str | os.PathLike | None = None,
+        local_files_only: bool = False,
+        **config_overrides: Any,
+    ) -> ClipBertPreTrainedModel:
+        """Start from a CNN of timm and a BERT-family encoder; grid encoder, visual embeddings and head are new.
+
+        Args:
+            vision: A timm name (``"resnet50.a1_in1k"``), a Hub id (``"timm/resnet50.a1_in1k"``), a folder
+                downloaded from there, or a file of weights, for which ``backbone`` names the CNN. None: random.
+            text: A Hub id (``"google-bert/bert-base-uncased"``) or a local folder. None: random.
+            local_files_only: Look only on this machine.
+            **config_overrides: Fields of the configuration, such as ``score_aggregation="lse"``.
+
+        Returns:
+            The model, in evaluation mode. ``ClipBertProcessor.from_pretrained_parts`` with the same ``vision``
+            and ``text`` gives the processor with the CNN's pixel statistics.
+
+        Raises:
+            InvalidInputError: If neither part is named, a file or folder does not hold what its part needs, or the
+                weights do not fit the CNN.
+        """
+        return load_pretrained_parts(
+            cls,
+            vision=vision,
+            text=text,
+            local_files_only=local_files_only,
+            config_overrides=config_overrides,
+        ).eval()
+
+
+class ClipBertModel(ClipBertPreTrainedModel):
+    """Videos and texts to joint hidden states, one forward pass of the encoder for all clips of all pairs."""
+
+    def __init__(self, config: ClipBertConfig) -> None:
+        super().__init__(config)
+        self.grid_backbone = ClipBertGridBackbone(config)
+        self.temporal_fusion = ClipBertTemporalFusion(config)
+        self.embeddings = BertEmbeddings(config)
+        self.visual_embeddings = ClipBertVisualEmbeddings(config)
+        self.encoder = BertEncoder(config)
+        self.pooler = BertPooler(config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The word embeddings."""
+        return self.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the word embeddings."""
+        self.embeddings.word_embeddings = value
+
+    def get_grid_features(
+        self, pixel_values_videos: torch.Tensor, frame_indices: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Run the CNN, once for however many texts are then scored against the videos.
+
+        Args:
+            pixel_values_videos: (B, K, T, 3, H, W).
+            frame_indices: (B, K, T), which frame of its video each frame is, as the video processor tells with
+                ``return_metadata=True``. Frames that several clips share, as all do in a video shorter than a
+                clip, then pass the CNN once.
+
+        Returns:
+            (B, K, T, R, C, D), for the argument ``grid_features`` of the models.
+        """
+        check_visual_inputs(pixel_values_videos, None)
+        shape = pixel_values_videos.shape[:3]
+        frames = pixel_values_videos.flatten(0, 2)  # (B * K * T, 3, H, W)
+        if frame_indices is None:
+            return self.grid_backbone(frames.to(self.dtype)).unflatten(0, shape)
+        first, places = find_equal_frames(frame_indices, shape)
+        if len(first) < len(frames):
+            frames = frames[first.to(frames.device)]
+        grid = self.grid_backbone(frames.to(self.dtype))
+        return grid[places.to(grid.device)].unflatten(0, shape)
+
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        pixel_values_videos: torch.Tensor | None = None,
+        grid_features: torch.Tensor | None = None,
+        texts_per_video: torch.Tensor | Sequence[int] | None = None,
+        token_type_ids: torch.LongTensor | None = None,
+        **kwargs: Any,
+    ) -> ClipBertModelOutput:
+        """Encode every clip of a video together with each of the video's texts.
+
+        Args:
+            input_ids: (N, M).
+            attention_mask: (N, M), 0 at padding.
+            pixel_values_videos: (B, K, T, 3, H, W), from the processor.
+            grid_features: (B, K, T, R, C, D), instead of pixels.
+            texts_per_video: (B,), how many of the texts belong to each video; may be left out where there is one
+                text a video or only one video.
+            token_type_ids: (N, M), by default 0.
+            **kwargs: ``output_hidden_states``, ``output_attentions``, ``return_dict``.
+
+        Raises:
+            InvalidInputError: If a shape or an index is wrong.
+        """
+        check_text_inputs(input_ids, attention_mask, vocab_size=self.config.vocab_size)
+        check_visual_inputs(pixel_values_videos, grid_features)
+        self._check_text_length(input_ids)
+        if pixel_values_videos is not None:
+            grid_features = self.get_grid_features(pixel_values_videos)
+        assert grid_features is not None  # check_visual_inputs made sure of it
+        videos, clips = grid_features.shape[:2]
+        video_of_text = match_texts_to_videos(
+            texts_per_video, texts=len(input_ids), videos=videos, device=grid_features.device
+        )
+        grid = self.temporal_fusion(grid_features.flatten(0, 1))  # (B * K, R, C, D)
+        visual = self.visual_embeddings(grid).unflatten(0, (videos, clips))  # (B, K, V, D)
+        visual = visual[video_of_text].flatten(0, 1)  # (N * K, V, D)
+        # Embedded once a clip, not once a text, since the published model draws dropout anew for each clip.
+        text = self.embeddings(
+            input_ids=input_ids.repeat_interleave(clips, dim=0),
+            token_type_ids=None if token_type_ids is None else token_type_ids.repeat_interleave(clips, dim=0),
+        )  # (N * K, M, D)
+        embeddings = torch.cat([text, self.visual_embeddings.dropout(visual)], dim=1)  # (N * K, M + V, D)
+        hidden = self.encoder(
+            embeddings, attention_mask=self._joint_mask(attention_mask, embeddings, clips), **kwargs
+        ).last_hidden_state
+        return ClipBertModelOutput(
+            last_hidden_state=hidden.unflatten(0, (-1, clips)),
+            pooler_output=self.pooler(hidden).unflatten(0, (-1, clips)),
+        )
+
+    def _check_text_length(self, input_ids: torch.Tensor) -> None:
+        if input_ids.shape[1] > self.config.max_position_embeddings:
+            raise InvalidInputError(
+                f"input_ids must have at most {self.config.max_position_embeddings} tokens "
+                f"(max_position_embeddings); got {input_ids.shape[1]}"
+            )
+
+    def _joint_mask(
+        self, attention_mask: torch.Tensor | None, embeddings: torch.Tensor, clips: int
+    ) -> torch.Tensor | None:
+        if attention_mask is not None:
+            text_mask = attention_mask.repeat_interleave(clips, dim=0)  # (N * K, M)
+            visual_tokens = embeddings.shape[1] - text_mask.shape[1]
+            # Only text padding is masked; cells of padded pixels are not.
+            attention_mask = nn.functional.pad(text_mask, (0, visual_tokens), value=1)
+        return create_bidirectional_mask(config=self.config, inputs_embeds=embeddings, attention_mask=attention_mask)
+
+
+# --- Clips to videos (paper, section 3 and table 3) ---
+
+
+ScoreAggregation = Literal["mean", "max", "lse"]
+
+
+def aggregate_clip_logits(
+    clip_logits: torch.Tensor, score_aggregation: ScoreAggregation = "mean", *, dim: int = 1
+) -> torch.Tensor:
+    """Aggregate logits over clips.
+
+    Args:
+        clip_logits: Logits with the clips along ``dim``, by default (texts, clips, labels).
+        score_aggregation: ``"mean"``, ``"max"``, or ``"lse"``: log of the sum of exponentials. A model is best
+            aggregated at inference as it was trained; with one clip all three are the same.
+        dim: The dimension of the clips.
+
+    Returns:
+        The logits without ``dim``, by default (texts, labels).
+
+    Raises:
+        InvalidInputError: If ``score_aggregation`` is none of the three, or there are no clips.
+
+    Example:
+        >>> aggregate_clip_logits(torch.tensor([[[1.0, 0.0], [3.0, 2.0]]]), "mean")
+        tensor([[2., 1.]])
+    """
+    if clip_logits.shape[dim] == 0:
+        raise InvalidInputError(f"clip_logits must hold at least one clip along dim {dim}; got {clip_logits.shape}")
+    if score_aggregation == "mean":
+        return clip_logits.mean(dim)
+    if score_aggregation == "max":
+        return clip_logits.amax(dim)
+    if score_aggregation == "lse":
+        return clip_logits.logsumexp(dim)
+    raise InvalidInputError(f"score_aggregation must be one of mean, max, lse; got {score_aggregation!r}")
+
+
+# --- Heads, one a task ---
 
 
 class ClipBertClipScorer(ClipBertPreTrainedModel):

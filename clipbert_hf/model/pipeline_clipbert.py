@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import Pipeline
 
-from .errors_clipbert import InvalidInputError
+from ..errors import InvalidInputError
 
 # Lists of these are lists of videos; a list of anything else is the frames of one video.
 _ONE_VIDEO = (str, Path, bytes, dict)

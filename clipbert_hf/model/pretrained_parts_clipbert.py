@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, BertForPreTraining, BertModel, PreTrainedModel
 
-from .errors_clipbert import InvalidInputError
+from ..errors import InvalidInputError
 from .weight_files_clipbert import read_state_dict
 
 _BERT_FIELDS = (

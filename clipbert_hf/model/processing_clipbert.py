@@ -11,7 +11,7 @@ import torch
 from transformers import AutoTokenizer, BatchFeature, BertTokenizer, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.utils import logging
 
-from .errors_clipbert import InvalidInputError
+from ..errors import InvalidInputError
 from .hub_code_clipbert import PROCESSOR_AUTO_MAP, copy_model_code
 from .pretrained_parts_clipbert import pixel_statistics
 from .video_processing_clipbert import ClipBertVideoProcessor

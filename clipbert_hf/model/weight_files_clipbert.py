@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from .errors_clipbert import InvalidInputError
+from ..errors import InvalidInputError
 
 
 def read_state_dict(path: str | os.PathLike) -> dict[str, torch.Tensor]:

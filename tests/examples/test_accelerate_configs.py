@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +14,12 @@ import torch
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 from accelerate.commands.launch import launch_command_parser
 from accelerate.utils import DistributedType
-from recipe import LoopSettings
+from forked_runs import free_port
 from script_runs import EXAMPLES, ROOT, finish, weights
-from sharding import deepspeed_plugin, fsdp_plugin
 
 from clipbert_hf import ClipBertConfig, ClipBertForVideoQuestionAnswering
+from clipbert_hf.training.recipe import LoopSettings
+from clipbert_hf.training.sharding import deepspeed_plugin, fsdp_plugin
 
 CONFIGS = EXAMPLES / "accelerate_configs"
 # Rounding errors stay what they are: with an epsilon this large a step follows the gradient.
@@ -98,19 +98,13 @@ def start(config: str, data: Path, begin: Path, output: Path, *options: str | Pa
     """Start training with a file, all else being equal; options of the launcher come before ``--``."""
     split = options.index("--") if "--" in options else 0
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", CONFIGS / config]
-    command += ["--num_processes", "2", *options[:split], Path(__file__).with_name("sharded_on_cpu.py")]
+    command += ["--num_processes", "2", *options[:split], ROOT / "tests" / "sharded_on_cpu.py"]
     command += [EXAMPLES / "run_video_qa.py", EXAMPLES / "recipes" / "video_qa_moving_shapes.yaml", *SETTINGS]
     command += ["--data_dir", data, "--start_from", begin, "--output_dir", output, *options[split:][1:]]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     return subprocess.Popen(
         [*map(str, command)], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import run_multiple_choice
-import run_pretraining
-import run_retrieval
-import run_video_qa
 import torch
 import yaml
 from accelerate.state import AcceleratorState, GradientState
@@ -26,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import AutoTokenizer
 
 from datasets_scripts.moving_shapes import load_moving_shapes
+from examples import run_multiple_choice, run_pretraining, run_retrieval, run_video_qa
 
 STEPS = 20
 TOLERANCE = 1e-4

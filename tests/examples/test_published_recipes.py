@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import run_multiple_choice
-import run_pretraining
-import run_retrieval
-import run_video_qa
-from data_splits import load_task_splits
 from published_miniatures import WRITERS
-from recipe import RecipeError, parse_recipe
-from run_multiple_choice import MultipleChoiceRecipe
-from run_pretraining import PretrainingRecipe
-from run_retrieval import RetrievalRecipe
-from run_video_qa import VideoQARecipe
 from script_runs import EXAMPLES
 
 from clipbert_hf import ClipBertConfig, ClipBertForPreTraining, ClipBertVideoProcessor
+from clipbert_hf.training.data.splits import load_task_splits
+from clipbert_hf.training.recipe import RecipeError
+from clipbert_hf.training.recipe_parsing import parse_recipe
+from clipbert_hf.training.tasks.multiple_choice import MultipleChoiceRecipe
+from clipbert_hf.training.tasks.pretraining import PretrainingRecipe
+from clipbert_hf.training.tasks.retrieval import RetrievalRecipe
+from clipbert_hf.training.tasks.video_qa import VideoQARecipe
+from examples import run_multiple_choice, run_pretraining, run_retrieval, run_video_qa
 
 RECIPES = EXAMPLES / "recipes"
 TASKS: dict[str, Any] = {

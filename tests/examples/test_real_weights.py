@@ -10,8 +10,8 @@ import pytest
 from installed_weights import efficientnet_file, minilm_folder
 from script_runs import finish, launch
 
-from datasets_scripts.moving_shapes_rendering import encode_mp4, render_frames
-from datasets_scripts.moving_shapes_scenes import SplitName, plan_split
+from datasets_scripts.moving_shapes.rendering import encode_mp4, render_frames
+from datasets_scripts.moving_shapes.scenes import SplitName, plan_split
 
 STEPS = 60
 SPLITS: dict[SplitName, int] = {"train": 400, "validation": 30}

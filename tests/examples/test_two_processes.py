@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import forked_runs
 import pytest
 import torch
-from script_runs import TINY, finish, launch, weights
+from script_runs import TINY, weights
 
 # Batch statistics would differ between a batch and its halves. With an epsilon this large a step follows the gradient,
 # where Adam would blow rounding errors up; and a second step would meet units that these have pushed over a kink.
@@ -42,7 +43,7 @@ def test_same_weights_and_metrics(script: str, recipe: str, more: list[str], sma
     # 5 validation and 6 test videos: the last batch of two processes is filled up with samples of the first.
     for name, batch, processes in (("one", "8", 1), ("two", "4", 2)):
         batches = ["--batch_size", batch, "--eval_batch_size", "4", "--output_dir", tmp_path / name]
-        finish(launch(script, recipe, *options, *batches, processes=processes))
+        forked_runs.run(script, recipe, *options, *batches, processes=processes)
     first, second = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name in first:
         torch.testing.assert_close(
@@ -55,6 +56,6 @@ def test_same_weights_and_metrics(script: str, recipe: str, more: list[str], sma
         )
     # The same weights, since those bits would turn answers of which a hardly trained model is not sure.
     again = ["--start_from", tmp_path / "one", "--max_steps", "0", "--eval_batch_size", "4"]
-    finish(launch(script, recipe, *options, *again, "--output_dir", tmp_path / "again", processes=2))
+    forked_runs.run(script, recipe, *options, *again, "--output_dir", tmp_path / "again", processes=2)
     results = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "again")]
     assert results[0]["test"] == results[1]["test"]

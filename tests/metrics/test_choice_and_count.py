@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from clipbert_hf.metrics import choice_accuracy, count_error
 
-METRICS = Path(__file__).parents[2] / "clipbert_hf" / "metrics"
+METRICS = Path(__file__).parents[2] / "clipbert_hf" / "metrics" / "evaluation_modules"
 
 
 def test_choice_table() -> None:

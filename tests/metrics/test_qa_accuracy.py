@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from clipbert_hf.metrics import QAAccuracy, qa_accuracy
 
-SOURCE = Path(__file__).parents[2] / "clipbert_hf" / "metrics" / "qa_accuracy.py"
+SOURCE = Path(__file__).parents[2] / "clipbert_hf" / "metrics" / "evaluation_modules" / "qa_accuracy.py"
 
 PREDICTIONS = ["red", "blue", "yes", "no", "ring"]
 REFERENCES = ["red", "green", "yes", "yes", "star"]

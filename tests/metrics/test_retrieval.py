@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clipbert_hf.metrics import Retrieval, dual_softmax, retrieval_metrics
 from clipbert_hf.metrics.retrieval import rank_metrics, text_to_video_ranks, video_to_text_ranks
 
-SOURCE = Path(__file__).parents[2] / "clipbert_hf" / "metrics" / "retrieval.py"
+SOURCE = Path(__file__).parents[2] / "clipbert_hf" / "metrics" / "evaluation_modules" / "retrieval.py"
 
 # Three videos; the first has two captions, the last none.
 SCORES = np.array([[0.9, 0.2, 0.9], [0.1, 0.8, 0.3], [0.5, 0.7, 0.6]])

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
-from reference_inputs import tiny_config, tiny_inputs
+from reference_inputs import DATA, tiny_config, tiny_inputs
 from transformers import AutoTokenizer, pipeline
 
 from clipbert_hf import (
@@ -98,7 +99,7 @@ import json, torch
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-@pytest.mark.parametrize("hidden", [(), ("decord",), ("decord", "torchcodec")], ids=["all", "no decord", "pyav only"])
+@pytest.mark.parametrize("hidden", [(), ("decord", "torchcodec")], ids=["all", "pyav only"])
 def test_pipeline_and_auto_classes_in_a_fresh_process(tmp_path, processor, video, hidden):
     model = qa_model()
     folder = tmp_path / "model"
@@ -151,35 +152,42 @@ print(json.dumps(dict(
     assert list(config["custom_pipelines"]) == ["video-question-answering"]
 
 
-@pytest.mark.parametrize(
-    ("auto_class", "model_class"),
-    [
-        ("AutoModelForMultipleChoice", ClipBertForMultipleChoice),
-        ("AutoModelForPreTraining", ClipBertForPreTraining),
-        ("AutoModelForNextSentencePrediction", ClipBertForVideoTextRetrieval),
-    ],
-)
-def test_other_heads_in_a_fresh_process(tmp_path, auto_class, model_class):
-    torch.manual_seed(0)
-    model = model_class(tiny_config()).eval()
-    model.save_pretrained(tmp_path / "model")
-    inputs = tiny_inputs()
-    if model_class is ClipBertForMultipleChoice:
-        inputs = inputs | {name: inputs[name][:, None].repeat(1, 2, 1) for name in ("input_ids", "attention_mask")}
+HEADS = {
+    "AutoModelForMultipleChoice": ClipBertForMultipleChoice,
+    "AutoModelForPreTraining": ClipBertForPreTraining,
+    "AutoModelForNextSentencePrediction": ClipBertForVideoTextRetrieval,
+}
+
+
+def test_other_heads_in_a_fresh_process(tmp_path):
+    models, inputs = {}, {}
+    for auto_class, model_class in HEADS.items():
+        torch.manual_seed(0)
+        models[auto_class] = model_class(tiny_config()).eval()
+        models[auto_class].save_pretrained(tmp_path / auto_class)
+        inputs[auto_class] = tiny_inputs()
+    for name in ("input_ids", "attention_mask"):
+        texts = inputs["AutoModelForMultipleChoice"]
+        texts[name] = texts[name][:, None].repeat(1, 2, 1)
     torch.save(inputs, tmp_path / "inputs.pt")
     result = run_without_the_package(
         f"""
-from transformers import {auto_class}
-model = {auto_class}.from_pretrained({str(tmp_path / "model")!r}, trust_remote_code=True)
-with torch.no_grad():
-    logits = model(**torch.load({str(tmp_path / "inputs.pt")!r})).logits
-print(json.dumps(dict(name=type(model).__name__, logits=logits.tolist())))
+import transformers
+found = {{}}
+for auto_class, inputs in torch.load({str(tmp_path / "inputs.pt")!r}).items():
+    folder = {str(tmp_path)!r} + "/" + auto_class
+    model = getattr(transformers, auto_class).from_pretrained(folder, trust_remote_code=True)
+    with torch.no_grad():
+        found[auto_class] = [type(model).__name__, model(**inputs).logits.tolist()]
+print(json.dumps(found))
 """,
         tmp_path,
     )
-    assert result["name"] == model_class.__name__
-    with torch.no_grad():
-        torch.testing.assert_close(torch.tensor(result["logits"]), model(**inputs).logits, atol=1e-5, rtol=1e-4)
+    for auto_class, model in models.items():
+        name, logits = result[auto_class]
+        assert name == type(model).__name__
+        with torch.no_grad():
+            torch.testing.assert_close(torch.tensor(logits), model(**inputs[auto_class]).logits, atol=1e-5, rtol=1e-4)
 
 
 def test_saved_pipelines_stand_only_in_question_answering_models(tmp_path):
@@ -196,3 +204,41 @@ def test_processor_round_trip(tmp_path, processor, video):
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert AutoTokenizer.from_pretrained(tmp_path).get_vocab() == processor.tokenizer.get_vocab()
+
+
+ASK = """
+import numpy as np
+from transformers import AutoModelForVisualQuestionAnswering, AutoProcessor
+video = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), dtype=np.uint8)
+found = []
+for folder in {folders}:
+    model = AutoModelForVisualQuestionAnswering.from_pretrained(folder, trust_remote_code=True)
+    inputs = AutoProcessor.from_pretrained(folder, trust_remote_code=True)(text="what is shown ?", videos=video)
+    with torch.no_grad():
+        found.append([model(**inputs).logits.tolist(), float(inputs["pixel_values_videos"].double().sum())])
+print(json.dumps(found))
+"""
+
+
+def test_a_folder_saved_before_the_rooms_were_two(tmp_path):
+    """data/saved_by_0.1.0.zip was written by commit d404f7e, with the code of that time and the logits of one question.
+
+    It loads with its own code, with the package, and with the code that the package saves.
+    """
+    old, again = tmp_path / "old", tmp_path / "again"
+    with zipfile.ZipFile(DATA / "saved_by_0.1.0.zip") as archive:
+        archive.extractall(old)
+    expected = json.loads((old / "expected.json").read_text())
+    model = ClipBertForVideoQuestionAnswering.from_pretrained(old)
+    processor = ClipBertProcessor.from_pretrained(old)
+    video = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), dtype=np.uint8)
+    with torch.no_grad():
+        logits = model(**processor(text="what is shown ?", videos=video)).logits
+    torch.testing.assert_close(logits, torch.tensor(expected["logits"]), atol=1e-5, rtol=0)
+    model.save_pretrained(again)
+    processor.save_pretrained(again)
+    assert not (again / "encoder_clipbert.py").exists()
+    folders = [str(old), str(again)]
+    for logits, pixel_sum in run_without_the_package(ASK.format(folders=folders), tmp_path):
+        torch.testing.assert_close(torch.tensor(logits), torch.tensor(expected["logits"]), atol=1e-5, rtol=0)
+        assert pixel_sum == expected["pixel_sum"]

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from video_files import decode_everything, numbered_frame, read_number, real_clip, write_animation, write_video
 
 import clipbert_hf  # noqa: F401 (registers the processor)
-from clipbert_hf.model.errors_clipbert import InvalidInputError, VideoDecodeError
+from clipbert_hf.errors import InvalidInputError, VideoDecodeError
 from clipbert_hf.model.video_processing_clipbert import ClipBertVideoProcessor, resize_longest_edge
 
 CASES = json.loads((Path(__file__).parents[1] / "data" / "preprocessing_cases.json").read_text())

@@ -1,0 +1,1 @@
+"""Decoding against the published procedure and other decoders: ``python -m benchmarks.decoding``."""

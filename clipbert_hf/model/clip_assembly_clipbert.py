@@ -1,0 +1,76 @@
+"""The clips of several videos, of which each frame was decoded once, as one tensor of pixels.
+
+Legend: B videos, K clips, T frames a clip, L the side of a frame in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.video_utils import VideoMetadata
+
+from ..errors import InvalidInputError
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The clips of one video, before they meet those of the others.
+
+    Args:
+        frames: Each sampled frame once, resized, (n, 3, h, w).
+        places: For each frame of each clip, where it is in ``frames``, (K * T,).
+        indices: Which frames of the video these are, (K, T).
+        seconds: Start and end of each clip, (K, 2).
+        metadata: Facts about the video.
+    """
+
+    frames: torch.Tensor
+    places: np.ndarray
+    indices: np.ndarray
+    seconds: np.ndarray
+    metadata: VideoMetadata
+
+
+def empty_clips(clips: Sequence[Clips], side: int | None, dtype: torch.dtype) -> torch.Tensor:
+    """Return memory for the clips of all videos, (B, K, T, 3, L, L), or as large as their frames without a side."""
+    shapes = {(clip.indices.shape, (side, side) if side else tuple(clip.frames.shape[-2:])) for clip in clips}
+    if len(shapes) > 1:
+        raise InvalidInputError(f"videos: their clips must have one number of frames and one size, got {shapes}")
+    (num_clips, num_frames), (height, width) = shapes.pop()
+    for clip in clips:
+        h, w = clip.frames.shape[-2:]
+        if h > height or w > width:
+            raise InvalidInputError(f"videos: frames of {h}x{w} do not fit into {height}x{width}; use do_resize=True")
+    return clips[0].frames.new_empty((len(clips), num_clips, num_frames, 3, height, width), dtype=dtype)
+
+
+def lay_out(clip: Clips, pixels: torch.Tensor, mean: torch.Tensor | None) -> None:
+    """Fill (K * T, 3, L, L) with frames and, at the right and at the bottom, zeros; less the mean, if there is one.
+
+    Taking the mean off on the way saves going through all of these pixels once more.
+    """
+    h, w = clip.frames.shape[-2:]
+    border = 0 if mean is None else 0 - mean
+    pixels[:, :, h:] = border
+    pixels[:, :, :h, w:] = border
+    for cell, place in zip(pixels[:, :, :h, :w], clip.places.tolist(), strict=True):
+        if mean is None:
+            cell.copy_(clip.frames[place])
+        else:
+            torch.sub(clip.frames[place], mean, out=cell)
+
+
+def divide_in_place(pixels: torch.Tensor, std: Any) -> None:
+    """Divide by the standard deviation of each colour, unless it is 1."""
+    std = per_colour(pixels, std)
+    if bool((std != 1).any()):
+        pixels.div_(std)
+
+
+def per_colour(pixels: torch.Tensor, value: Any) -> torch.Tensor:
+    """Turn one number, or one a colour, into a tensor (3, 1, 1) that goes with pixels."""
+    return pixels.new_tensor(value).expand(3)[:, None, None]

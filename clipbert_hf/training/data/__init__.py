@@ -1,0 +1,1 @@
+"""From the rows of data sets to batches: splits, loaders, and what a sample of each kind holds."""

@@ -1,0 +1,67 @@
+"""The answers to questions about videos: which ones a model learns or has learned, and a test without any."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Literal
+
+from accelerate import PartialState
+
+from datasets_scripts.annotations.vocabulary import build_answer_vocabulary
+
+from ...model.configuration_clipbert import ClipBertConfig
+from ...model.modeling_clipbert import ClipBertForVideoQuestionAnswering
+from ..recipe import DataSource, RecipeError
+from .splits import Row, Splits
+
+AnswerKind = Literal["open_ended", "count", "soft"]
+
+
+def answers_to_learn(rows: Sequence[Row], kind: AnswerKind, data: DataSource, size: int | None = None) -> list[str]:
+    """The answers of a training split, the most frequent first; none where the model counts.
+
+    Args:
+        rows: Of the training split, at least one.
+        kind: What answers are; of ``soft`` ones each counts that somebody gave.
+        data: The data set, for messages.
+        size: Only so many.
+
+    Raises:
+        RecipeError: If the rows lack what the kind of answers asks for.
+    """
+    if kind == "count":
+        return []
+    if kind == "soft" and not any(row.get("answers") for row in rows):
+        raise RecipeError(f"answer_kind=soft needs rows with 'answers', those of several people; {data.dataset}")
+    column = "answers" if kind == "soft" else "answer"
+    given = [{column: row[column]} for row in rows]
+    return list(build_answer_vocabulary(given, top_k=size, count="all").answers)
+
+
+def learned_answers(start_from: str | None, data: DataSource) -> list[str]:
+    """The answers of the model that a run starts from.
+
+    Args:
+        start_from: A model folder or Hub id.
+        data: The data set, which has no training split to take them from.
+
+    Raises:
+        RecipeError: If the run starts from no model, or from one with another head.
+    """
+    name = ClipBertForVideoQuestionAnswering.__name__
+    config = None if start_from is None else ClipBertConfig.from_pretrained(start_from)
+    if config is None or config.architectures != [name]:
+        raise RecipeError(
+            f"data set {data.dataset} in {data.data_dir} has no split 'train' to take the answers from: start_from "
+            f"must be a {name}; got {start_from}"
+        )
+    return [config.id2label[index] for index in range(len(config.id2label))]
+
+
+def drop_unanswered_test(splits: Splits) -> None:
+    """Leave out a test that cannot be scored: a challenge keeps its answers to itself, as VQA v2 does."""
+    if "test" in splits and not any(row.get("answers") for row in splits["test"]):
+        del splits["test"]
+        if PartialState().is_main_process:
+            sys.stderr.write("the split 'test' has no answers, and is not evaluated\n")

@@ -1,0 +1,215 @@
+"""Clips of videos with what is asked about them: settings, samples, loaders, and pixels on their way to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ...model.processing_clipbert import ClipBertProcessor
+from ...model.video_processing_clipbert import ClipBertVideoProcessor
+from ..recipe import RecipeError, ScriptSettings, Settings, setting
+from .loaders import create_loader, group_by_video, group_rows
+from .splits import Row
+
+if TYPE_CHECKING:
+    from ..loop import Task
+
+
+def check_inference_clips(counts: Sequence[int]) -> None:
+    """Check that one pass over the largest number of clips serves all.
+
+    Raises:
+        RecipeError: If not.
+    """
+    if not counts or min(counts) < 1 or any(max(counts) % count for count in counts):
+        raise RecipeError(f"inference_clips must be numbers of at least 1 that divide the largest; got {list(counts)}")
+
+
+@dataclass(kw_only=True)
+class ClipSettings(Settings):
+    """How many clips of a video a model sees."""
+
+    training_clips: int = setting(4, "clips of a video in training")
+    training_sampling: Literal["random", "dense"] = setting(
+        "random", "training clips are drawn at random, or lie densely as those of inference (paper, table 4)"
+    )
+    validation_clips: int = setting(4, "clips of a video in the evaluations during training")
+    inference_clips: list[int] = field(
+        default_factory=lambda: [16],
+        metadata={"help": "numbers of clips of a video in the test; each divides the largest"},
+    )
+
+    def check(self) -> None:
+        """See the base."""
+        super().check()
+        check_inference_clips(self.inference_clips)
+
+
+@dataclass(kw_only=True)
+class QuestionSettings(ClipSettings):
+    """Clips, and questions about them."""
+
+    questions_per_video: int | None = setting(None, "most questions of a video in a training step; null: all")
+    epoch_of: Literal["videos", "questions"] = setting(
+        "videos", "an epoch has every video once, with questions drawn at random; or every question once"
+    )
+    text_only: bool = setting(False, "no video, in training and test: how far do the texts alone lead?")
+
+    def clips_seen(self, counts: list[int]) -> list[int]:
+        """The numbers of clips that an evaluation with these tells apart: without a video all would be the same."""
+        return [1] if self.text_only else counts
+
+
+@dataclass(kw_only=True)
+class QuestionTaskSettings(ScriptSettings, QuestionSettings):
+    """What the recipes of tasks with questions hold."""
+
+
+class ClipSamples:
+    """Reads the clips of a video, and chooses among its rows.
+
+    Args:
+        processor: Of the model.
+        clips: Clips a video.
+        training: Whether clips are drawn at random, and rows chosen.
+        training_sampling: Where training clips lie.
+        most_rows: In training, the most rows of a video; null: all.
+        text_only: Whether there is no video to see.
+        single_clip: Where one inference clip lies: at the start for questions, a third into the video for retrieval
+            and multiple choice, as published.
+    """
+
+    def __init__(
+        self,
+        processor: ClipBertProcessor,
+        *,
+        clips: int,
+        training: bool,
+        most_rows: int | None = None,
+        text_only: bool = False,
+        single_clip: str = "dense",
+        training_sampling: str = "random",
+    ) -> None:
+        self.processor, self.clips, self.training = processor.video_processor, clips, training
+        self.most_rows, self.text_only = most_rows, text_only
+        self.strategy = training_sampling if training else single_clip if clips == 1 else "dense"
+
+    def __call__(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
+        """One sample: ``pixels`` (1, K, T, 3, L, L) and ``rows``."""
+        if self.text_only:
+            pixels = self._nothing(clips=1)  # all clips would be the same
+        else:
+            pixels = self.processor(
+                rows[0]["video"],
+                num_clips=self.clips,
+                sampling_strategy=self.strategy,
+                generator=generator,
+                pixel_dtype=pixel_dtype(self.processor),
+            )["pixel_values_videos"]
+        return {"pixels": pixels, "rows": self._some(rows, generator)}
+
+    def without_video(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
+        """The sample of a video that cannot be read: as many clips, of nothing."""
+        return {"pixels": self._nothing(clips=self.clips), "rows": self._some(rows, generator)}
+
+    def _some(self, rows: list[Row], generator: np.random.Generator) -> list[Row]:
+        if not self.training or self.most_rows is None or len(rows) <= self.most_rows:
+            return rows
+        return [rows[index] for index in np.sort(generator.permutation(len(rows))[: self.most_rows])]
+
+    def _nothing(self, *, clips: int) -> torch.Tensor:
+        return blank_clips(self.processor, videos=1, clips=clips, frames=self.processor.num_frames)
+
+
+def question_groups(rows: Sequence[Row], settings: QuestionSettings, *, training: bool) -> list[list[Row]]:
+    """What a sample of a split holds: a video with all its questions, or in training with some of them."""
+    if training and settings.epoch_of == "questions":
+        return group_rows(rows, settings.questions_per_video or len(rows))
+    return group_by_video(rows)
+
+
+def create_question_loader(
+    rows: Sequence[Row],
+    recipe: QuestionTaskSettings,
+    processor: ClipBertProcessor,
+    collate: Callable[[list[Any]], Any],
+    *,
+    clips: int,
+    training: bool = False,
+    single_clip: str = "dense",
+) -> DataLoader[Any]:
+    """A loader of videos with the questions about them.
+
+    Args:
+        rows: Of a split.
+        recipe: The settings.
+        processor: Of the model.
+        collate: Turns samples of :class:`ClipSamples` into a batch.
+        clips: Clips of a video.
+        training: Whether clips and questions are drawn.
+        single_clip: See :class:`ClipSamples`.
+    """
+    read = ClipSamples(
+        processor,
+        clips=clips,
+        training=training,
+        most_rows=recipe.questions_per_video,
+        text_only=recipe.text_only,
+        training_sampling=recipe.training_sampling,
+        single_clip=single_clip,
+    )
+    groups = question_groups(rows, recipe, training=training)
+    return create_loader(groups, read, collate, recipe, training=training, blank=read.without_video)
+
+
+# --- Pixels on their way: bytes from a loader's workers to the device, a quarter of the floats, normalised there ---
+
+
+def pixel_dtype(processor: ClipBertVideoProcessor) -> str:
+    """In what workers hand pixels over: bytes, unless frames are resized exactly, which gives fractions."""
+    return "float32" if processor.exact_resize else "uint8"
+
+
+def blank_clips(processor: ClipBertVideoProcessor, *, videos: int, clips: int, frames: int) -> torch.Tensor:
+    """Clips of nothing, (videos, clips, frames, 3, L, L): as near to the mean colour as bytes come."""
+    side = processor.size["longest_edge"]
+    colour = torch.tensor(processor.image_mean).round().to(torch.uint8)[:, None, None]
+    pixels = colour.repeat(videos, clips, frames, 1, side, side)
+    return pixels if pixel_dtype(processor) == "uint8" else processor.normalize_clips(pixels)
+
+
+class TaskOnPixels:
+    """A task whose batches come with bytes for pixels; see :class:`clipbert_hf.training.loop.Task`.
+
+    Args:
+        task: Takes normalised pixels, ``batch["inputs"]["pixel_values_videos"]``.
+        processor: Normalises them.
+    """
+
+    def __init__(self, task: Task, processor: ClipBertVideoProcessor) -> None:
+        self.task, self.processor = task, processor
+
+    def loss(self, model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
+        """The task's."""
+        return self.task.loss(model, self._normalize(batch))
+
+    def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Any]:
+        """The task's."""
+        return self.task.predict(model, self._normalize(batch))
+
+    def metrics(self, records: list[Any]) -> dict[str, float]:
+        """The task's."""
+        return self.task.metrics(records)
+
+    def _normalize(self, batch: dict[str, Any]) -> dict[str, Any]:
+        pixels = batch["inputs"]["pixel_values_videos"]
+        if pixels.dtype != torch.uint8:
+            return batch
+        inputs = {**batch["inputs"], "pixel_values_videos": self.processor.normalize_clips(pixels)}
+        return {**batch, "inputs": inputs}

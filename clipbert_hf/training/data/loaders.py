@@ -1,0 +1,169 @@
+"""From rows to batches: random clips that do not depend on the number of workers, and loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ...errors import VideoDecodeError
+from ..faults import KEY, Unreadable, ignore_termination
+from ..recipe import ScriptSettings
+from .splits import Row
+
+# So many videos in a row that cannot be read are no accident.
+_ATTEMPTS = 100
+
+
+def group_by_video(rows: Iterable[Row]) -> list[list[Row]]:
+    """The rows of each video, in order of the videos' first rows; so that a video passes the CNN once for all."""
+    groups: dict[str, list[Row]] = {}
+    for video, together in groupby(rows, key=lambda row: row["video"]):
+        groups.setdefault(video, []).extend(together)
+    return list(groups.values())
+
+
+def group_rows(rows: Iterable[Row], most: int) -> list[list[Row]]:
+    """The rows of each video in groups of at most so many; an epoch over the groups has every row once.
+
+    Example:
+        >>> rows = [{"video": name, "caption": str(number)} for number, name in enumerate("aaab")]
+        >>> [[row["caption"] for row in group] for group in group_rows(rows, 2)]
+        [['0', '1'], ['2'], ['3']]
+    """
+    return [group[first : first + most] for group in group_by_video(rows) for first in range(0, len(group), most)]
+
+
+class VideoDataset(Dataset[Any]):
+    """Samples of videos, each drawn with a generator of its own.
+
+    It is indexed by (epoch, index), as :class:`EpochSampler` yields, so that what is drawn depends on the seed, the
+    epoch and the index, and not on the worker that draws it. An item is a sample and what could not be read for it;
+    the sample is None where nothing could.
+
+    Args:
+        groups: What there is for each index, such as the rows of a video.
+        read: Turns one of these into a sample, drawing from the generator it is given.
+        seed: Seed of all draws.
+        replace: Whether the next video that can be read takes the place of one that cannot, so that batches stay whole.
+        blank: What makes a sample of a video that cannot be read instead, so that its questions still count.
+    """
+
+    def __init__(
+        self,
+        groups: list[list[Row]],
+        read: Callable[[list[Row], np.random.Generator], Any],
+        *,
+        seed: int,
+        replace: bool = False,
+        blank: Callable[[list[Row], np.random.Generator], Any] | None = None,
+    ) -> None:
+        self.groups, self.read, self.seed = groups, read, seed
+        self.replace, self.blank = replace, blank
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, position: tuple[int, int]) -> tuple[Any, list[Unreadable]]:
+        epoch, index = position
+        unreadable: list[Unreadable] = []
+        for attempt in range(min(len(self.groups), _ATTEMPTS) if self.replace else 1):
+            group = self.groups[(index + attempt) % len(self.groups)]
+            seeds = [self.seed, epoch, index, *([attempt] if attempt else [])]
+            try:
+                return self.read(group, np.random.default_rng(seeds)), unreadable
+            except VideoDecodeError as error:
+                ids = [row.get("id") for row in group]
+                unreadable.append(Unreadable(str(group[0]["video"]), f"{error.reason} ({error.backend})", ids))
+                if self.blank is not None:
+                    return self.blank(group, np.random.default_rng(seeds)), unreadable
+        return None, unreadable
+
+
+class _ReportingCollator:
+    """Collates the samples, and adds to the batch what could not be read."""
+
+    def __init__(self, collate: Callable[[list[Any]], Any]) -> None:
+        self.collate = collate
+
+    def __call__(self, items: list[tuple[Any, list[Unreadable]]]) -> Any:
+        unreadable = [entry for _, entries in items for entry in entries]
+        samples = [sample for sample, _ in items]
+        if any(sample is None for sample in samples):
+            return {KEY: unreadable}
+        batch = self.collate(samples)
+        return {**batch, KEY: unreadable} if unreadable else batch
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Yields (epoch, index), in an order that follows from the seed and the epoch.
+
+    Args:
+        length: Number of samples.
+        shuffle: Whether the order is random.
+        seed: Seed of the order.
+    """
+
+    def __init__(self, length: int, *, shuffle: bool, seed: int) -> None:
+        self.length, self.shuffle, self.seed = length, shuffle, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration yields; without shuffling every pass is the same, epoch 0."""
+        if self.shuffle:
+            self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.arange(self.length)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        return ((self.epoch, int(index)) for index in order)
+
+
+def create_loader(
+    groups: list[list[Row]],
+    read: Callable[[list[Row], np.random.Generator], Any],
+    collate: Callable[[list[Any]], Any],
+    settings: ScriptSettings,
+    *,
+    training: bool,
+    blank: Callable[[list[Row], np.random.Generator], Any] | None = None,
+) -> DataLoader[Any]:
+    """A loader for the training loop.
+
+    Args:
+        groups: What there is for each index, such as the rows of a video.
+        read: Turns one of these into a sample, drawing from the generator it is given.
+        collate: Turns a list of samples into a batch.
+        settings: Batch size, seed, number of workers, and what to do about videos that cannot be read.
+        training: Whether samples are shuffled, and those that cannot be read may be replaced; otherwise they come in
+            order, and in each pass the same.
+        blank: In an evaluation, what makes a sample of a video that cannot be read.
+    """
+    skips = settings.on_unreadable_video == "skip"
+    dataset = VideoDataset(
+        groups, read, seed=settings.seed, replace=skips and training, blank=blank if skips and not training else None
+    )
+    batch_size = settings.batch_size if training else settings.eval_batch_size or settings.batch_size
+    workers = min(settings.num_workers, -(-len(dataset) // batch_size))
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=EpochSampler(len(dataset), shuffle=training, seed=settings.seed),
+        num_workers=workers,
+        collate_fn=_ReportingCollator(collate),
+        worker_init_fn=ignore_termination,
+        # The training workers stay, those of an evaluation leave the cores to the training.
+        persistent_workers=training and workers > 0,
+        prefetch_factor=4 if workers else None,
+        pin_memory=torch.cuda.is_available(),
+        # A loader draws a seed for its workers: from this generator, so that the global one stays as it is.
+        generator=torch.Generator().manual_seed(settings.seed),
+    )

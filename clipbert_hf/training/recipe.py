@@ -1,0 +1,165 @@
+"""The settings of a run: groups of fields that a task's own settings are put together from.
+
+A file of such settings is a recipe; :mod:`clipbert_hf.training.recipe_parsing` reads it and the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field
+from typing import Any, Literal
+
+from ..errors import ClipBertError
+
+
+class RecipeError(ClipBertError, ValueError):
+    """A recipe has an unknown key, or a value that is not what the key takes."""
+
+
+_AT_LEAST = {
+    "epochs": 0,
+    "max_steps": 0,
+    "batch_size": 1,
+    "eval_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "learning_rate": 0,
+    "cnn_learning_rate": 0,
+    "weight_decay": 0,
+    "evaluate_every": 1,
+    "checkpoint_every": 1,
+    "keep_checkpoints": 1,
+    "log_every": 1,
+    "threads": 1,
+}
+
+
+def setting(default: Any = MISSING, help: str = "") -> Any:
+    """A field of a recipe with its explanation; without a default it must be given."""
+    return field(default=default, metadata={"help": help})
+
+
+def check_at_least(settings: object, lowest: Mapping[str, float]) -> None:
+    """Check that numbers are not too small; None is always allowed.
+
+    Args:
+        settings: Whose attributes to look at.
+        lowest: The smallest value of each.
+
+    Raises:
+        RecipeError: If one is smaller.
+    """
+    for name, least in lowest.items():
+        value = getattr(settings, name)
+        if value is not None and value < least:
+            raise RecipeError(f"{name} must be at least {least}; got {value}")
+
+
+@dataclass(kw_only=True)
+class Settings:
+    """The base of all groups of settings; each may check its values when it is made."""
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Check the values; a group with something to check does so, and calls ``super().check()``.
+
+        Raises:
+            RecipeError: If a value is not allowed.
+        """
+
+
+@dataclass(kw_only=True)
+class LoopSettings(Settings):
+    """What the training loop needs to know."""
+
+    output_dir: str = setting(help="folder for the model, results.json, log.jsonl and the checkpoints")
+    seed: int = setting(42, "seed of everything that is drawn")
+    epochs: int = setting(1, "passes over the training split; 0 only evaluates")
+    max_steps: int | None = setting(None, "optimizer steps, instead of epochs")
+    batch_size: int = setting(16, "samples a process and micro-batch")
+    eval_batch_size: int | None = setting(None, "samples a process in evaluation; null: batch_size")
+    gradient_accumulation_steps: int = setting(1, "micro-batches a step")
+    mixed_precision: Literal["fp32", "bf16", "fp16"] = setting("fp32", "arithmetic of forward and backward")
+    learning_rate: float = setting(5e-5, "peak learning rate")
+    cnn_learning_rate: float | None = setting(None, "peak learning rate of the CNN; null: learning_rate")
+    weight_decay: float = setting(1e-3, "of weights; biases and normalisation layers have none")
+    adam_betas: list[float] = field(default_factory=lambda: [0.9, 0.98], metadata={"help": "decay rates of AdamW"})
+    adam_eps: float = setting(1e-6, "epsilon of AdamW")
+    warmup_ratio: float = setting(0.1, "share of the steps with a rising learning rate; it falls to 0 afterwards")
+    max_grad_norm: float | None = setting(5.0, "longest gradient; null: any")
+    evaluate_every: int | None = setting(None, "steps between evaluations; null: once an epoch")
+    checkpoint_every: int | None = setting(None, "steps between checkpoints beyond those after evaluations")
+    keep_checkpoints: int = setting(2, "how many of the latest checkpoints are kept, beside the best")
+    best_metric: str | None = setting(None, "metric that chooses the best checkpoint; null: the latest is best")
+    best_is: Literal["highest", "lowest"] = setting("highest", "which value of best_metric is best")
+    resume_from_checkpoint: str | None = setting(None, "a checkpoint folder, or last: that of output_dir if any")
+    log_every: int = setting(10, "steps between points of the curves")
+    tracker: Literal["tensorboard", "trackio", "wandb", "none"] = setting("tensorboard", "where curves go")
+    threads: int | None = setting(None, "CPU threads of the model; null: what PyTorch takes")
+
+    def check(self) -> None:
+        """See the base."""
+        super().check()
+        check_at_least(self, _AT_LEAST)
+        if not 0 <= self.warmup_ratio <= 1:
+            raise RecipeError(f"warmup_ratio must be from 0 to 1; got {self.warmup_ratio}")
+        if len(self.adam_betas) != 2:
+            raise RecipeError(f"adam_betas must be two numbers; got {self.adam_betas}")
+
+    @property
+    def trains(self) -> bool:
+        """Whether there are steps to do, and not only evaluations."""
+        return (self.epochs if self.max_steps is None else self.max_steps) > 0
+
+
+@dataclass(kw_only=True)
+class DataSource(Settings):
+    """A data set, and where it is."""
+
+    dataset: str = setting(help="name of a data set")
+    dataset_config: str | None = setting(None, "configuration of the data set; null: the one named after the task")
+    data_dir: str = setting(help="folder of the data set")
+    dataset_options: dict[str, Any] = field(default_factory=dict, metadata={"help": "further arguments of the loader"})
+
+
+@dataclass(kw_only=True)
+class DataSettings(DataSource):
+    """Which data, and how it is read."""
+
+    dataset: str = setting("moving_shapes", "name of a data set")
+    more_data: list[DataSource] = field(
+        default_factory=list, metadata={"help": "further data sets, whose splits are joined to those of the first"}
+    )
+    num_workers: int = setting(1, "processes that decode videos; 0: the main process")
+    processor: dict[str, Any] = field(
+        default_factory=dict, metadata={"help": "options of a new video processor, such as size or target_fps"}
+    )
+    max_text_length: int = setting(100, "tokens of a text; the rest is cut")
+    on_unreadable_video: Literal["error", "skip"] = setting(
+        "error",
+        "a video that cannot be read: the run ends; or another takes its place in training, in an evaluation its "
+        "questions are asked of a blank one, and unreadable_videos.json and the results tell",
+    )
+
+
+@dataclass(kw_only=True)
+class StartSettings(Settings):
+    """Where the model starts: a model folder or Hub id, or parts, or random weights."""
+
+    start_from: str | None = setting(None, "model folder or Hub id with its processor; a head that differs is new")
+    vision: str | None = setting(None, "weights of the CNN: timm name, Hub id, folder, or file with model.backbone")
+    text: str | None = setting(None, "BERT-family encoder and its tokenizer: Hub id or folder")
+    model: dict[str, Any] = field(default_factory=dict, metadata={"help": "fields of ClipBertConfig"})
+    frozen: list[Literal["cnn", "word_embeddings"]] = field(
+        default_factory=list, metadata={"help": "parts that do not train (paper, table 6)"}
+    )
+    vocabulary_size: int = setting(1000, "most word pieces of a new tokenizer, which is made where text is null")
+    vocabulary_configs: list[str] = field(
+        default_factory=list, metadata={"help": "configurations of the data set whose training texts it also covers"}
+    )
+
+
+@dataclass(kw_only=True)
+class ScriptSettings(LoopSettings, DataSettings, StartSettings):
+    """What the recipe of every task holds; a task of one's own adds its fields in a subclass."""

@@ -1,0 +1,191 @@
+"""What every run does around the loop: open it, train and test, and leave a folder that others can use."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers.utils.logging import disable_progress_bar
+
+from datasets_scripts.errors import DatasetError
+
+from ..errors import ClipBertError
+from ..model.processing_clipbert import ClipBertProcessor
+from .data.clips import TaskOnPixels
+from .faults import KEY, PreemptedError, StopRequest, UnreadableVideos
+from .loop import Task, evaluate, train
+from .recipe import LoopSettings, ScriptSettings
+from .recipe_parsing import write_yaml
+from .sharding import deepspeed_plugin, fsdp_plugin
+from .starting_points import is_cnn_parameter
+from .tracking import installed_tracker, start_tracker
+
+
+def run_script(main: Callable[[], object]) -> None:
+    """Run a script; an error that tells the user all there is to know ends it without a traceback.
+
+    A run that was asked to stop, and has saved what it needs to go on, did what it should: its status is 0.
+    """
+    try:
+        main()
+    except PreemptedError as error:
+        sys.stderr.write(f"{error}\n")
+    except (ClipBertError, DatasetError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(1) from error
+
+
+def open_run(recipe: LoopSettings) -> Accelerator:
+    """Seed everything, make the output folder, write the complete recipe into it and start the tracker."""
+    # The workers of the loaders are forked after the tokenizer has been used.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    disable_progress_bar()  # of loading and saving weights, which tears up the loop's own
+    if recipe.threads is not None:
+        torch.set_num_threads(recipe.threads)
+    accelerator = Accelerator(
+        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+        mixed_precision="no" if recipe.mixed_precision == "fp32" else recipe.mixed_precision,
+        log_with=installed_tracker(recipe.tracker),
+        project_dir=recipe.output_dir,
+        deepspeed_plugin=deepspeed_plugin(recipe),
+        fsdp_plugin=fsdp_plugin(),
+        step_scheduler_with_optimizer=False,
+    )
+    set_seed(recipe.seed)
+    output = Path(recipe.output_dir)
+    if accelerator.is_main_process:
+        output.mkdir(parents=True, exist_ok=True)
+        write_yaml(recipe, output / "recipe.yaml")
+    start_tracker(accelerator, recipe)
+    accelerator.wait_for_everyone()
+    return accelerator
+
+
+def train_and_test(
+    accelerator: Accelerator,
+    model: nn.Module,
+    processor: ClipBertProcessor,
+    recipe: ScriptSettings,
+    *,
+    task: Task,
+    train_loader: DataLoader[Any],
+    validation_loader: DataLoader[Any] | None,
+    test_task: Task,
+    test_loader: DataLoader[Any] | None,
+) -> dict[str, Any]:
+    """Train, evaluate on the test split if there is one, and close the run.
+
+    Args:
+        accelerator: Of the run.
+        model: The model, not prepared yet.
+        processor: Its processor.
+        recipe: The settings.
+        task: For training and validation.
+        train_loader: See :func:`clipbert_hf.training.loop.train`.
+        validation_loader: Likewise.
+        test_task: For the test.
+        test_loader: Not prepared yet.
+
+    Returns:
+        The content of results.json. A slash in the name of a metric becomes a level.
+
+    Raises:
+        PreemptedError: If the run was asked to stop; everything is saved.
+    """
+    task, test_task = (TaskOnPixels(each, processor.video_processor) for each in (task, test_task))
+    unreadable = UnreadableVideos(accelerator, skip=recipe.on_unreadable_video == "skip", output_dir=recipe.output_dir)
+    try:
+        with StopRequest(accelerator) as should_stop:
+            trained, summary = train(
+                accelerator=accelerator,
+                model=model,
+                task=task,
+                train_loader=train_loader,
+                eval_loader=validation_loader,
+                settings=recipe,
+                is_cnn=is_cnn_parameter,
+                unreadable=unreadable,
+                should_stop=should_stop,
+            )
+            test = {}
+            if test_loader is not None:
+                loader = accelerator.prepare(test_loader)
+                test = evaluate(
+                    accelerator,
+                    trained,
+                    loader,
+                    test_task,
+                    name="test",
+                    unreadable=unreadable,
+                    should_stop=should_stop,
+                )
+    except PreemptedError:
+        accelerator.end_training()
+        raise
+    results = {
+        "steps": summary.steps,
+        "seconds": round(summary.seconds, 1),
+        "best_step": summary.best_step,
+        "validation": nest(summary.metrics),
+        "test": nest(test),
+        **nest(unreadable.counts()),
+    }
+    close_run(accelerator, trained, processor, recipe, results)
+    return results
+
+
+def close_run(
+    accelerator: Accelerator,
+    model: nn.Module,
+    processor: ClipBertProcessor,
+    recipe: LoopSettings,
+    results: dict[str, Any],
+) -> None:
+    """Save model, processor and results.json, and say where.
+
+    Args:
+        accelerator: Of the run.
+        model: The trained model, prepared.
+        processor: Its processor.
+        recipe: The settings.
+        results: The content of results.json.
+    """
+    output = Path(recipe.output_dir)
+    accelerator.wait_for_everyone()
+    unwrapped = accelerator.unwrap_model(model)
+    state = accelerator.get_state_dict(model)
+    if accelerator.is_main_process:
+        unwrapped.save_pretrained(output, state_dict=state)
+        processor.save_pretrained(output)
+        (output / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+        shown: dict[str, Any] = {**(results["test"] or results["validation"])}
+        if KEY in results:
+            shown[KEY] = {**results[KEY], "named in": str(output / "unreadable_videos.json")}
+        sys.stdout.write(json.dumps(shown, indent=2) + f"\nsaved in {output}\n")
+    accelerator.end_training()
+
+
+def nest(metrics: Mapping[str, float]) -> dict[str, Any]:
+    """Turn names with slashes into levels.
+
+    Example:
+        >>> nest({"accuracy": 0.5, "by_type/color": 0.25})
+        {'accuracy': 0.5, 'by_type': {'color': 0.25}}
+    """
+    nested: dict[str, Any] = {}
+    for name, value in metrics.items():
+        *levels, last = name.split("/")
+        place = nested
+        for level in levels:
+            place = place.setdefault(level, {})
+        place[last] = value
+    return nested

@@ -1,0 +1,162 @@
+"""Pre-training on single frames or images with captions: masked language modelling and image-text matching.
+
+Paper, section 3.2. Mismatched texts are captions of other videos, of the whole split or of the batch, or hard ones
+where the data set has them: a wrong word in a true caption. Evaluations never draw from the batch, so that their
+figures do not depend on its size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ...metrics import choice_accuracy
+from ...model.processing_clipbert import ClipBertProcessor
+from ..data.captions import CaptionPool
+from ..data.frames import PretrainingSamples
+from ..data.loaders import create_loader, group_by_video, group_rows
+from ..data.masking import IGNORED, TextMasker
+from ..data.splits import Row
+from ..recipe import RecipeError, ScriptSettings, check_at_least, setting
+
+
+@dataclass(kw_only=True)
+class PretrainingRecipe(ScriptSettings):
+    """Pre-training on frames and captions."""
+
+    frames_per_video: int = setting(1, "frames of a video in a sample; batch_size counts videos")
+    captions_per_video: int | None = setting(
+        None, "captions of a video in a sample, an epoch then has every caption once; null: every video once"
+    )
+    masked_texts: int = setting(1, "texts of a frame for masked language modelling")
+    matched_texts: int = setting(1, "texts of a frame for image-text matching")
+    mask_probability: float = setting(0.15, "how often a word is masked")
+    key_word_mask_probability: float = setting(0.5, "how often a key word is masked, where the data set names some")
+    negatives: Literal["random", "hard", "in_batch"] = setting(
+        "hard", "where mismatches come from; hard: those of the data set, else of other videos the most alike"
+    )
+    hard_negatives: float = setting(1.0, "share of hard ones among mismatches with negatives=hard; others are random")
+    hard_candidates: int = setting(16, "of how many captions drawn a hard negative is the most alike")
+
+    def check(self) -> None:
+        """See the base."""
+        super().check()
+        lowest = {"frames_per_video": 1, "captions_per_video": 1, "hard_candidates": 1}
+        check_at_least(self, {**lowest, "masked_texts": 0, "matched_texts": 0})
+        if not self.masked_texts + self.matched_texts:
+            raise RecipeError("masked_texts and matched_texts are both 0: there is nothing to learn")
+        if not 0 <= self.hard_negatives <= 1:
+            raise RecipeError(f"hard_negatives must be from 0 to 1; got {self.hard_negatives}")
+
+
+class PretrainingCollator:
+    """Samples to a batch: what the model takes, labels included.
+
+    Args:
+        masker: Its tokenizer pads, and encodes the captions that are set against other videos of the batch.
+        pool: Says which of these are wrong.
+    """
+
+    def __init__(self, masker: TextMasker, pool: CaptionPool) -> None:
+        self.masker, self.pool = masker, pool
+        self.padding = masker.tokenizer.pad_token_id
+
+    def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Lay the texts of all frames out in one tensor."""
+        tokens = [text for place in range(len(samples)) for text in self._texts(samples, place)]
+        labels = [text for sample in samples for text in sample["mlm_labels"]]
+        longest = max(len(text) for text in tokens)
+        input_ids = torch.tensor([text + [self.padding] * (longest - len(text)) for text in tokens])
+        lengths = torch.tensor([len(text) for text in tokens])
+        pixels = torch.cat([sample["pixels"] for sample in samples])
+        return {
+            "inputs": {
+                "pixel_values_videos": pixels,
+                "input_ids": input_ids,
+                "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
+                "texts_per_video": torch.full((len(pixels),), len(tokens) // len(pixels)),
+                "mlm_labels": torch.tensor([text + [IGNORED] * (longest - len(text)) for text in labels]),
+                "itm_labels": torch.tensor([label for sample in samples for label in sample["itm_labels"]]),
+            },
+            "texts": [len(sample["tokens"]) for sample in samples],
+            "ids": [name for sample in samples for name in sample["ids"]],
+        }
+
+    def _texts(self, samples: list[dict[str, Any]], place: int) -> list[list[int]]:
+        """The tokens of a sample's texts. A mismatch stays random where the batch has no wrong caption for it."""
+        sample = samples[place]
+        texts = list(sample["tokens"])
+        others = self.pool.of_others(samples, place) if sample["in_batch"] else []
+        for number, text in enumerate(sample["in_batch"] if others else []):
+            texts[text] = self.masker.encode(others[number % len(others)])
+        return texts
+
+
+class PretrainingTask:
+    """See :class:`clipbert_hf.training.loop.Task`."""
+
+    def loss(self, model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
+        """The sum of both losses."""
+        return model(**batch["inputs"]).loss
+
+    def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[dict[str, np.ndarray]]:
+        """For each video, of the masked tokens and of the matches, what was guessed and what is right: (2, asked)."""
+        inputs = batch["inputs"]
+        output = model(**inputs)
+        guesses = {"mlm": output.mlm_logits[:, 0].argmax(-1), "itm": output.logits.argmax(-1)}
+        records: list[dict[str, np.ndarray]] = [{} for _ in batch["texts"]]
+        for name, guess in guesses.items():
+            pairs = torch.stack([guess, inputs[f"{name}_labels"]]).cpu()
+            for record, of_video in zip(records, pairs.split(batch["texts"], dim=1), strict=True):
+                record[name] = of_video[:, of_video[1] != IGNORED].numpy()
+        return records
+
+    def metrics(self, records: list[dict[str, np.ndarray]]) -> dict[str, float]:
+        """Accuracy of masked words and of matches, as far as there are any, and their mean."""
+        metrics = {}
+        for name in ("mlm", "itm"):
+            guesses, rights = np.concatenate([record[name] for record in records], axis=1)
+            if len(rights):
+                metrics[f"{name}_accuracy"] = choice_accuracy(guesses, rights)["accuracy"]
+        return {**metrics, "mean_accuracy": sum(metrics.values()) / len(metrics)}
+
+
+def create_pretraining_loader(
+    rows: Sequence[Row], recipe: PretrainingRecipe, processor: ClipBertProcessor, *, training: bool = False
+) -> DataLoader[Any]:
+    """A loader of frames with masked captions, and captions that do or do not match.
+
+    Args:
+        rows: Of a split.
+        recipe: The settings.
+        processor: Of the model.
+        training: Whether videos are shuffled, and negatives may come from the batch.
+    """
+    masker = TextMasker(
+        processor,
+        probability=recipe.mask_probability,
+        key_word_probability=recipe.key_word_mask_probability,
+    )
+    pool = CaptionPool(rows)
+    most = recipe.captions_per_video if training else None
+    read = PretrainingSamples(
+        processor,
+        masker,
+        pool,
+        frames=recipe.frames_per_video,
+        masked_texts=recipe.masked_texts,
+        matched_texts=recipe.matched_texts,
+        negatives="random" if recipe.negatives == "in_batch" and not training else recipe.negatives,
+        hard_negatives=recipe.hard_negatives,
+        hard_candidates=recipe.hard_candidates,
+        in_turn=most is not None,
+    )
+    groups = group_by_video(rows) if most is None else group_rows(rows, most)
+    collate = PretrainingCollator(masker, pool)
+    return create_loader(groups, read, collate, recipe, training=training, blank=read.without_video)

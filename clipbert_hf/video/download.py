@@ -1,0 +1,64 @@
+"""Fetching a video over http(s), in limited time and size."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from http.client import HTTPException
+
+from ..errors import VideoDecodeError
+from .limits import DEFAULT_LIMITS
+
+CHUNK_BYTES = 1 << 20
+
+
+def download(
+    url: str,
+    *,
+    timeout: float = DEFAULT_LIMITS.download_seconds,
+    max_bytes: float = DEFAULT_LIMITS.max_source_bytes,
+) -> bytes:
+    """Fetch a file over http(s), in limited time and size.
+
+    Args:
+        url: An http or https URL; redirections to other schemes are refused.
+        timeout: Limit in seconds for the whole download.
+        max_bytes: Limit for its size.
+
+    Returns:
+        The content.
+
+    Raises:
+        VideoDecodeError: If the server cannot be reached, answers with an error, or a limit is passed.
+    """
+    deadline = time.monotonic() + timeout
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        with _http_opener().open(url, timeout=timeout) as response:
+            while chunk := response.read1(CHUNK_BYTES):
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > max_bytes:
+                    raise VideoDecodeError(url, "url", f"the file is larger than {max_bytes:.0f} bytes")
+                if time.monotonic() > deadline:
+                    raise VideoDecodeError(url, "url", f"the download took longer than {timeout:g} s")
+    except (OSError, HTTPException, ValueError) as error:  # URLError and timeouts are OSErrors
+        raise VideoDecodeError(url, "url", f"the download failed: {error}") from error
+    return b"".join(chunks)
+
+
+def _http_opener() -> urllib.request.OpenerDirector:
+    """Build an opener that speaks http(s) only; urllib's default one follows redirections to ftp as well."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
+    return opener

@@ -1,0 +1,398 @@
+"""The PyAV back end: exact frames by index, and as little decoding as that takes.
+
+Two ways lead to a frame. *By table*: the file's packets, or in their place the index of an mp4 file, say which of
+them hold the wanted frames (see the packet table and the mp4 index beside this file), so one pass seeks to each
+keyframe that is needed, decodes from there to the last wanted frame of its run and no further, and lets H.264 skip the
+frames in between that nothing refers to.
+*In order*: where packets cannot be trusted to tell, or decoding contradicts them, frames are decoded from the
+beginning and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import VideoDecodeError
+from .frame_buffer import FrameBuffer
+from .limits import DEFAULT_LIMITS, DecodingLimits, Stopwatch
+from .mp4_index import read_composition_offsets
+from .orientation import Orientation, orientation_of
+from .packet_table import (
+    PacketRow,
+    PacketTable,
+    build_packet_table,
+    frame_rate,
+    group_by_keyframe,
+    is_trusted_format,
+    seconds_since_first,
+    table_from_columns,
+)
+from .reader import VideoReader, decoding
+from .sources import EncodedVideo
+
+try:
+    import av
+except ImportError:  # images and frames in memory can be read without it
+    av = None  # type: ignore[assignment]
+
+# What a video may be packed in. Other formats that FFmpeg guesses at are no videos (text becomes a "terminal
+# recording"), or lists of further files and addresses, which a video from a stranger must not open.
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpeg,mpegts,mpegvideo,m4v,h264,hevc,av1,obu,ivf,ogg,flv,"
+    "asf,mxf,nut,dv,yuv4mpegpipe"
+)
+
+# FFmpeg decodes a frame or more of a file before it hands it over, to learn what most mp4 files say by themselves. With
+# these options it reads one packet instead.
+_WITHOUT_PROBING = {"probesize": "32", "skip_frame": "all"}
+
+_INT_MAX = 2**31 - 1
+_MARGIN_PIXELS = 1 << 16
+
+
+def is_pyav_available() -> bool:
+    """Tell whether PyAV can be imported."""
+    return av is not None
+
+
+class _TableContradictedError(Exception):
+    """Decoding did not yield the frames that the packet table promised."""
+
+
+class PyAVReader(VideoReader):
+    """Reads frames of one video stream, the best one of the file, in one thread.
+
+    Args:
+        source: The file or its content.
+        limits: What the video may cost.
+
+    Raises:
+        VideoDecodeError: If PyAV is missing, the source is no video, is cut short or has no frame, or passes a limit.
+
+    Attributes:
+        table: Its packet table, or None where frames have to be counted.
+        container: FFmpeg's name of the format, possibly several joined by commas.
+        codec: FFmpeg's canonical name of the codec.
+        stream_index: The place of the stream among all streams of the file.
+        video_streams: The number of video streams in the file.
+    """
+
+    backend = "pyav"
+    table: PacketTable | None
+    container: str
+    codec: str
+    stream_index: int
+    video_streams: int
+
+    def __init__(self, source: EncodedVideo, limits: DecodingLimits = DEFAULT_LIMITS) -> None:
+        self.name = source.name
+        self.limits = limits
+        self._source = source
+        self._file: Any = None
+        self._geometry: tuple[int, int, Orientation] | None = None
+        self._clock = Stopwatch(limits.max_seconds, name=self.name, backend=self.backend)
+        if av is None:
+            raise VideoDecodeError(self.name, self.backend, "PyAV is not installed (pip install av)")
+        self._reformatter = av.video.reformatter.VideoReformatter()
+        try:
+            with decoding(self.name, self.backend):
+                self._open(probes=source.head[4:8] != b"ftyp")
+                self._index()
+        except VideoDecodeError:
+            self.close()
+            raise
+
+    @property
+    def frame_seconds(self) -> np.ndarray:
+        """When each frame is first shown, in seconds after the first one, float64 (frames,)."""
+        return super().frame_seconds if self._seconds is None else self._seconds
+
+    @property
+    def orientation(self) -> Orientation:
+        """How frames are turned and mirrored before they are shown."""
+        return self._geometry_as_shown()[2]
+
+    def starts_afresh(self, indices: np.ndarray) -> bool:
+        """Tell whether the keyframes that some frames depend on can be decoded on their own.
+
+        Not so in streams that refresh the picture bit by bit, whose "keyframes" are where a refresh begins.
+
+        Args:
+            indices: Frame indices, int64 (n,).
+        """
+        if self.table is None:
+            return False
+        with decoding(self.name, self.backend):
+            for place in np.unique(self.table.keyframe[indices]).tolist():
+                try:
+                    for _ in self._frames_between(self.table, place, place, wanted=set()):
+                        pass
+                except _TableContradictedError:
+                    if self._is_probed:
+                        return False
+                    self._open()
+                    return self.starts_afresh(indices)
+        return True
+
+    def close(self) -> None:
+        """Release the file and the decoder."""
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self, *, probes: bool = True) -> None:
+        """Open the file anew.
+
+        Args:
+            probes: Whether FFmpeg decodes its beginning. Without that, frames may turn out to be of another size than
+                the file says, or some may be missing; then the file has to be opened again.
+        """
+        self.close()
+        self._is_probed = probes
+        # "file:" keeps FFmpeg from taking a path for one of its own protocols, such as "concat:" or "http:".
+        content = f"file:{self._source.path}" if self._source.path is not None else self._source.open()
+        self._clock.check()
+        # FFmpeg compares this with any size that it is about to allocate a picture of, also while it probes the file.
+        # It counts the margins of pictures in, so it needs some room, and all that it says is "Invalid argument".
+        decoder_options = {"max_pixels": str(int(min(2 * self.limits.max_pixels + _MARGIN_PIXELS, _INT_MAX)))}
+        options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"} | decoder_options
+        options |= {} if probes else _WITHOUT_PROBING
+        timeout = min(self.limits.max_seconds, _INT_MAX)
+        try:
+            self._file = av.open(content, options=options, timeout=timeout)
+        except av.FFmpegError as error:
+            self._clock.check()
+            reason = f"it is damaged, cut short or no video ({error.strerror})"
+            raise VideoDecodeError(self.name, self.backend, reason) from error
+        if not probes and len(self._file.streams.video) > 1:
+            self._open()  # what was decoded of them has a say in which is the best
+            return
+        stream = self._choose_stream()
+        self.limits.check_size(stream.width, stream.height, name=self.name, backend=self.backend)
+        stream.codec_context.options = decoder_options
+        # The workers of a data loader decode side by side; threads inside of each would only compete.
+        stream.codec_context.thread_type = "NONE"
+        stream.codec_context.thread_count = 1
+        self._stream: Any = stream
+        self._decoder: Any = stream.codec_context
+        self.container = str(self._file.format.name)
+        self.codec = str(self._decoder.codec.canonical_name)
+        self.stream_index = stream.index
+        self.video_streams = len(self._file.streams.video)
+        self._coded_size = (self._decoder.width, self._decoder.height)
+
+    def _choose_stream(self) -> Any:
+        best = self._file.streams.best("video")
+        if self._source.stream is not None:
+            best = next((each for each in self._file.streams.video if each.index == self._source.stream), None)
+        if best is None or best.disposition & av.stream.Disposition.attached_pic:
+            found = ", ".join(sorted({other.type for other in self._file.streams})) or "no streams at all"
+            raise VideoDecodeError(self.name, self.backend, f"expected a video stream, found: {found}")
+        return best
+
+    def _index(self) -> None:
+        """Find out how many frames there are and when they are shown."""
+        self.table = self._build_table() if is_trusted_format(self.container, self.codec) else None
+        if self.table is not None:
+            times: list[int | None] = self.table.pts.tolist()
+        else:
+            times = [frame.pts for frame in self._frames_in_order()]
+        self.frames = len(times)
+        if self.frames == 0:
+            raise VideoDecodeError(self.name, self.backend, "there is not a single frame in it")
+        self._seconds = seconds_since_first(times, float(self._stream.time_base))
+        declared = self._stream.average_rate
+        self.fps = frame_rate(self._seconds, self.frames, float(declared) if declared else None)
+        self.limits.check_length(self.frames, self.fps, name=self.name, backend=self.backend)
+
+    def _build_table(self) -> PacketTable | None:
+        is_mp4 = "mp4" in self.container
+        packets = self._packets()
+        first = next(packets, None)
+        columns = self._columns_from_index(first) if is_mp4 and first is not None else None
+        table = None if columns is None else table_from_columns(**columns, seeks_by_dts=True)
+        if table is not None:
+            return table
+        rows = [
+            PacketRow(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard)
+            for packet in chain([first], packets)
+            if packet is not None and packet.size  # the last one is empty and marks the end
+        ]
+        promised = len(self._stream.index_entries) if is_mp4 else 0
+        if len(rows) < promised:
+            reason = f"the file is cut short: its index lists {promised} packets, {len(rows)} are there"
+            raise VideoDecodeError(self.name, self.backend, reason)
+        return build_packet_table(rows, seeks_by_dts=is_mp4)
+
+    def _columns_from_index(self, first: Any) -> dict[str, np.ndarray] | None:
+        """Learn from the index of an mp4 file and its first packet what all packets would tell, without reading them.
+
+        Were it wrong, then packets would come at other times than the table holds, which is noticed on reading.
+        """
+        entries = list(self._stream.index_entries)
+        dts = np.array([entry.timestamp for entry in entries], dtype=np.int64)
+        places = np.array([entry.pos for entry in entries], dtype=np.int64)
+        sizes = np.array([entry.size for entry in entries], dtype=np.int64)
+        with self._source.open() as file:
+            offsets = read_composition_offsets(file, track_id=self._stream.id, places=places, sizes=sizes)
+        self._clock.check()
+        if offsets is None or first.pts is None or first.dts != dts[0]:
+            return None
+        return {
+            "pts": dts + offsets + (first.pts - first.dts - offsets[0]),
+            "dts": dts,
+            "is_key": np.array([entry.is_keyframe for entry in entries], dtype=bool),
+            "is_discard": np.array([entry.is_discard for entry in entries], dtype=bool),
+        }
+
+    def _size(self) -> tuple[int, int]:
+        height, width, _ = self._geometry_as_shown()
+        return height, width
+
+    def _geometry_as_shown(self) -> tuple[int, int, Orientation]:
+        """Return the height, the width and the orientation of frames, which only a decoded frame tells."""
+        if self._geometry is None:
+            self._clock.start()
+            with decoding(self.name, self.backend):
+                frame = self._first_frame()
+                height, width, _ = self._pixels(frame).shape
+                self._geometry = height, width, orientation_of(frame)
+        return self._geometry
+
+    def _first_frame(self) -> Any:
+        if self.table is not None:
+            wanted = int(self.table.pts[0])
+            first, last = int(self.table.keyframe[0]), int(self.table.position[0])
+            with suppress(_TableContradictedError, av.FFmpegError):
+                for frame in self._frames_between(self.table, first, last, {wanted}):
+                    if frame.pts == wanted:
+                        return frame
+        for frame in self._frames_in_order():
+            return frame
+        raise VideoDecodeError(self.name, self.backend, "its first frame cannot be decoded")
+
+    def _decode(self, indices: np.ndarray) -> torch.Tensor:
+        self._clock.start()
+        self._check_request(indices)
+        while self.table is not None:
+            try:
+                return self._decode_by_table(self.table, indices)
+            except (_TableContradictedError, av.FFmpegError):
+                if self._is_probed:
+                    self._distrust_table()
+                else:
+                    self._open()
+                self._check_request(indices)
+        return self._decode_in_order(indices)
+
+    def _check_request(self, indices: np.ndarray) -> None:
+        width, height = self._coded_size
+        self.limits.check_request(len(indices), width, height, name=self.name, backend=self.backend)
+
+    def _decode_by_table(self, table: PacketTable, indices: np.ndarray) -> torch.Tensor:
+        pixels = FrameBuffer(len(indices))
+        for keyframe, run in group_by_keyframe(table, indices):
+            slots = dict(zip(table.pts[indices[run]].tolist(), run.tolist(), strict=True))
+            last = int(table.position[indices[run]].max())
+            for frame in self._frames_between(table, keyframe, last, set(slots)):
+                slot = slots.pop(frame.pts, None)
+                if slot is not None:
+                    if frame.is_corrupt:
+                        raise _TableContradictedError
+                    pixels.put(slot, self._pixels(frame))
+            if slots:
+                raise _TableContradictedError
+        return pixels.as_tensor()
+
+    def _frames_between(self, table: PacketTable, first: int, last: int, wanted: set[int]) -> Iterator[Any]:
+        """Decode the packets from place ``first``, a keyframe, to place ``last``, and yield what they show.
+
+        Frames that are not wanted may be missing. A decoder holds some frames back until it has seen later
+        ones; telling it that nothing follows makes it hand them over, which saves decoding what does follow.
+        """
+        keyframe = table.keyframes[first]
+        # H.264 marks the frames that no other refers to. HEVC's similar mark binds within one temporal layer.
+        may_skip = self.codec == "h264"
+        # Where a stream renews the picture bit by bit, a packet that begins a renewal is called a keyframe too.
+        # It yields no picture, and the ones that follow are not quite those of a decoder that comes from before.
+        incomplete = keyframe.is_shown
+        for packet in chain(self._packets_between(table, first, last), [None]):
+            if packet is not None:
+                skips = may_skip and packet.pts not in wanted
+                self._decoder.skip_frame = "NONREF" if skips else "DEFAULT"
+            for frame in self._decoder.decode(packet):
+                incomplete = incomplete and frame.pts != keyframe.pts
+                if not self._is_probed and (frame.width, frame.height) != self._coded_size:
+                    raise _TableContradictedError
+                yield frame
+        if incomplete:
+            raise _TableContradictedError
+
+    def _packets_between(self, table: PacketTable, first: int, last: int) -> Iterator[Any]:
+        """Yield exactly the packets from place ``first``, a keyframe, to place ``last``."""
+        self._file.seek(table.keyframes[first].seek_time, stream=self._stream)
+        expected = first
+        for packet in self._packets():
+            place = table.position_by_pts.get(packet.pts, -1)
+            if expected == first and 0 <= place < first:
+                continue  # the seek went further back than it needed to
+            if place != expected:
+                raise _TableContradictedError
+            yield packet
+            if place == last:
+                return
+            expected += 1
+
+    def _packets(self) -> Iterator[Any]:
+        """Yield the packets of the stream from where the file stands, as long as there is time."""
+        for packet in self._file.demux(self._stream):
+            self._clock.check()
+            yield packet
+
+    def _distrust_table(self) -> None:
+        """Switch to counting, unless that would change which frame an index means."""
+        counted = sum(1 for _ in self._frames_in_order())
+        if counted != self.frames:
+            reason = f"the file is damaged: {self.frames} frames are in its index, {counted} could be decoded"
+            raise VideoDecodeError(self.name, self.backend, reason)
+        self.table = None
+
+    def _decode_in_order(self, indices: np.ndarray) -> torch.Tensor:
+        pixels = FrameBuffer(len(indices))
+        slot = 0
+        for number, frame in enumerate(self._frames_in_order()):
+            if number == indices[slot]:
+                pixels.put(slot, self._pixels(frame))
+                slot += 1
+                if slot == len(indices):
+                    return pixels.as_tensor()
+        raise VideoDecodeError(self.name, self.backend, f"decoding ended before frame {indices[slot]}")
+
+    def _frames_in_order(self) -> Iterator[Any]:
+        """Decode from the very beginning; packets that cannot be decoded yield nothing."""
+        # Opened anew, since not every format can be rewound exactly.
+        self._open()
+        for packet in self._packets():
+            try:
+                frames = self._decoder.decode(packet)
+            except av.error.InvalidDataError:
+                continue
+            except av.ArgumentError as error:
+                reason = f"a frame is damaged, or has more than {self.limits.max_pixels:g} pixels (max_pixels)"
+                raise VideoDecodeError(self.name, self.backend, reason) from error
+            yield from frames
+
+    def _pixels(self, frame: Any) -> np.ndarray:
+        """Convert a frame to RGB as displayed, uint8 (height, width, 3), in memory that may be reused."""
+        self.limits.check_size(frame.width, frame.height, name=self.name, backend=self.backend)
+        width, height = self._coded_size if all(self._coded_size) else (frame.width, frame.height)
+        rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
+        plane: Any = rgb.planes[0]
+        rows = np.frombuffer(plane, dtype=np.uint8).reshape(height, plane.line_size)
+        pixels = rows[:, : 3 * width].reshape(height, width, 3)  # rows are padded to some alignment
+        return orientation_of(frame).apply(pixels)

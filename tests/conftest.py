@@ -1,0 +1,29 @@
+"""A small data set and a tiny model to start from, made once for all tests that train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from script_runs import TINY
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 24 training, 5 validation and 6 test videos."""
+    from datasets_scripts.moving_shapes import load_moving_shapes
+
+    folder = tmp_path_factory.mktemp("moving_shapes")
+    load_moving_shapes("qa", folder, train=24, validation=5, test=6, workers=1, progress=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pretrained(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model, pre-trained for two steps."""
+    import forked_runs
+
+    folder = tmp_path_factory.mktemp("pretrained")
+    options = [*TINY, "--data_dir", small_data, "--output_dir", folder, "--max_steps", "2", "--batch_size", "4"]
+    forked_runs.run("run_pretraining.py", "pretraining_moving_shapes.yaml", *options, "--tracker", "none")
+    return folder

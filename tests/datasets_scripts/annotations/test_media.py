@@ -1,0 +1,160 @@
+"""Finding files by name or stem, and telling which can be read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from miniature_files import video_bytes, write_media
+
+from datasets_scripts.annotations.media import MediaFolder, check_media_name, find_unreadable, media_stem
+from datasets_scripts.errors import DatasetError
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("video123.mp4", "video123"),
+        ("video123.avi", "video123"),
+        ("video123.webm", "video123.mp4"),
+        ("video123.mkv", "video123"),
+        ("video123.MOV", "video123"),
+        ("video123.gif", "video123"),
+        ("x@N08_1_d8b.mov.mp4", "x@N08_1_d8b.mov"),
+        ("x@N08_1_d8b.mp4", "x@N08_1_d8b."),
+        ("x@N08_1_d8b.", "x@N08_1_d8b."),
+        ("below/deep/video1.mp4", "video1"),
+        ("below/deep/video1.mp4", "below/deep/video1.avi"),
+        ("below/deep/video1.mp4", "below\\deep\\video1.mp4"),
+        ("v_1.5.mp4", "v_1.5"),
+        ("clip.weird", "clip.weird"),
+        ("with space\u00e9.mp4", "with space\u00e9"),
+    ],
+)
+def test_names_that_are_found(file: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    assert MediaFolder(tmp_path, "video").find(name) == str(path)
+
+
+@pytest.mark.parametrize("name", ["video12", "video1234", "ideo123", "video123.weird", "other/video123", "Video123"])
+def test_names_that_are_not_found(name: str, tmp_path: Path) -> None:
+    (tmp_path / "video123.mp4").touch()
+    assert MediaFolder(tmp_path, "video").find(name) is None
+
+
+def test_the_exact_name_wins_and_then_the_documented_order(tmp_path: Path) -> None:
+    for name in ("a.gif", "a.mp4", "a.avi", "b.mkv", "b.webm", ".b.mp4", "c.txt", ".hidden/d.mp4"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    media = MediaFolder(tmp_path, "video")
+    found = {name: media.find(name) for name in ("a", "a.gif", "a.mov", "b", "c", "d")}
+    expected = {"a": "a.mp4", "a.gif": "a.gif", "a.mov": "a.mp4", "b": "b.webm"}
+    assert found == {"c": None, "d": None, **{name: str(tmp_path / file) for name, file in expected.items()}}
+
+
+def test_files_of_the_same_name_in_two_folders_are_ambiguous(tmp_path: Path) -> None:
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.mp4").touch()
+    media = MediaFolder(tmp_path, "video")
+    with pytest.raises(DatasetError, match=r"'a' is ambiguous in .*: x/a\.mp4 and y/a\.mp4"):
+        media.find("a")
+    assert media.find("y/a") == str(tmp_path / "y" / "a.mp4")
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.mp4").touch()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "circle").symlink_to(tmp_path / "data")
+    assert MediaFolder(tmp_path / "data", "video").find("a") == str(tmp_path / "data" / "link" / "a.mp4")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../a.mp4", "x/../../a", "/etc/passwd", "\\server\\a", "..\\a", "C:\\a.mp4", "c:a", "..", "", " ", "a\0b", "x/.."],
+)
+def test_names_that_lead_outside(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "inside").mkdir()
+    with pytest.raises(DatasetError, match=r"points outside of the folder|is not a file name"):
+        MediaFolder(tmp_path / "inside", "video").find(name)
+
+
+@given(st.text(alphabet="ab./\\:\0 ~", max_size=12))
+def test_a_name_that_passes_stays_inside(name: str) -> None:
+    try:
+        check_media_name(name)
+    except DatasetError:
+        return
+    path = os.path.normpath(os.path.join("/folder", name.replace("\\", "/")))
+    assert path == "/folder" or path.startswith("/folder/")
+
+
+@given(st.text(alphabet="ab.", min_size=1, max_size=6), st.sampled_from([".mp4", ".MOV", ".gif", ".", ""]))
+def test_stems_have_no_extension_left(name: str, extension: str) -> None:
+    stem = media_stem(name + extension)
+    assert (name + extension).startswith(stem)
+    assert media_stem(stem) == stem
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"the video folder .*none does not exist"):
+        MediaFolder(tmp_path / "none", "video")
+
+
+# --- Readability ---
+
+
+def test_readable_and_unreadable_videos(tmp_path: Path) -> None:
+    good = write_media(tmp_path, *(f"good{e}" for e in (".mp4", ".avi", ".webm", ".mkv", ".mov", ".gif")), "bare.")
+    for extension in (".mp4", ".avi", ".webm", ".mkv", ".gif"):
+        content = video_bytes(extension)
+        (tmp_path / f"torn{extension}").write_bytes(content[: len(content) // 2])
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("404 not found")
+    (tmp_path / "zeros.mp4").write_bytes(bytes(5000))
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "nowhere")
+    paths = sorted(str(path) for path in good.iterdir())
+    found = find_unreadable(paths, "video", workers=2, progress=False)
+    names = {Path(path).stem: reason for path, reason in found.items()}
+    assert set(names) == {"torn", "empty", "text", "zeros", "gone"}
+    assert len(found) == 9
+    assert all(found.values())
+
+
+def test_a_torn_file_whose_index_comes_first_is_noticed(tmp_path: Path) -> None:
+    import av
+
+    path = tmp_path / "long.mp4"
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=10, options={"crf": "1"})
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for number in range(60):
+            frame = av.VideoFrame(64, 64, "rgb24")
+            frame.planes[0].update(
+                os.urandom(frame.planes[0].buffer_size) if number else bytes(frame.planes[0].buffer_size)
+            )
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert not find_unreadable([str(path)], "video", progress=False)
+    path.write_bytes(path.read_bytes()[:-1000])
+    (reason,) = find_unreadable([str(path)], "video", progress=False).values()
+    assert reason.startswith("it is cut off: ")
+
+
+def test_readable_and_unreadable_images(tmp_path: Path) -> None:
+    write_media(tmp_path, "good.jpg", "good.png")
+    (tmp_path / "torn.jpg").write_bytes(video_bytes(".jpg")[:400])
+    (tmp_path / "text.png").write_text("hello")
+    paths = sorted(str(path) for path in tmp_path.iterdir())
+    found = find_unreadable(paths, "image", progress=False)
+    assert sorted(Path(path).name for path in found) == ["text.png", "torn.jpg"]

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import forked_runs
+import numpy as np
+import pytest
+from forked_runs import ForkedRun
+from script_runs import EXAMPLES, SHORT, TINY, assert_same_weights
+from transformers import AutoModelForPreTraining
+
+import clipbert_hf  # noqa: F401 (registers the Auto classes)
+from clipbert_hf.training.checkpoints import checkpoint_path
+from clipbert_hf.training.recipe import RecipeError
+from clipbert_hf.training.tasks.pretraining import PretrainingTask
+from examples import run_pretraining
+
+RECIPE = "pretraining_moving_shapes.yaml"
+
+
+@pytest.mark.slow
+def test_train_kill_resume(small_data: Path, tmp_path: Path) -> None:
+    options = [*TINY, *SHORT, "--data_dir", small_data, "--keep_checkpoints", "9", "--resume_from_checkpoint", "last"]
+    output = forked_runs.run("run_pretraining.py", RECIPE, *options, "--output_dir", tmp_path / "whole")
+    assert "mlm_accuracy" in output
+    run = ForkedRun("run_pretraining.py", RECIPE, *options, "--output_dir", tmp_path / "parts")
+    run.wait_for(checkpoint_path(tmp_path / "parts", 3))
+    run.kill()
+    forked_runs.run("run_pretraining.py", RECIPE, *options, "--output_dir", tmp_path / "parts")
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+    results = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "parts")]
+    assert results[0]["test"] == results[1]["test"]
+    assert results[0]["steps"] == results[1]["steps"] == 8
+    assert set(results[0]["test"]) == {"mlm_accuracy", "itm_accuracy", "mean_accuracy"}
+    assert list((tmp_path / "whole" / "curves").iterdir())
+    AutoModelForPreTraining.from_pretrained(tmp_path / "whole")
+
+
+def test_learns_in_process(small_data: Path, tmp_path: Path) -> None:
+    options = [*TINY, "--data_dir", str(small_data), "--tracker", "none", "--num_workers", "0", "--batch_size", "4"]
+    run_pretraining.main(
+        [str(EXAMPLES / "recipes" / RECIPE), *options, "--output_dir", str(tmp_path), "--max_steps", "24"]
+    )
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert losses[-1] < losses[0]
+
+
+def test_evaluations_do_not_depend_on_the_batch(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
+    """With negatives of the batch either, which evaluations draw from the whole split."""
+    options = ["--data_dir", str(small_data), "--start_from", str(pretrained), "--tracker", "none", "--max_steps", "0"]
+    options += ["--num_workers", "0", "--threads", "1", "--model", "{}"]
+    tests = []
+    for negatives, size in (("in_batch", 1), ("in_batch", 4), ("random", 4), ("hard", 4)):
+        output = tmp_path / f"{negatives}_{size}"
+        more = ["--negatives", negatives, "--eval_batch_size", str(size), "--output_dir", str(output)]
+        tests.append(run_pretraining.main([str(EXAMPLES / "recipes" / RECIPE), *options, *more])["test"])
+    assert tests[0] == tests[1] == tests[2]
+    assert tests[2] != tests[3]
+
+
+def test_accuracy_table() -> None:
+    def record(mlm: list[tuple[int, int]], itm: list[tuple[int, int]]) -> dict[str, np.ndarray]:
+        """Pairs of what was guessed and what is right."""
+        return {"mlm": np.array(mlm).reshape(-1, 2).T, "itm": np.array(itm).reshape(-1, 2).T}
+
+    task = PretrainingTask()
+    records = [record([(7, 7), (8, 9), (5, 5)], [(1, 1)]), record([(3, 4)], [(0, 1), (0, 0), (1, 1)])]
+    assert task.metrics(records) == {"mlm_accuracy": 0.5, "itm_accuracy": 0.75, "mean_accuracy": 0.625}
+    assert task.metrics([record([], [(1, 0), (1, 1)])]) == {"itm_accuracy": 0.5, "mean_accuracy": 0.5}
+
+
+def test_only_matches(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
+    options = ["--data_dir", str(small_data), "--start_from", str(pretrained), "--tracker", "none", "--max_steps", "2"]
+    options += ["--num_workers", "0", "--threads", "1", "--model", "{}", "--batch_size", "4", "--masked_texts", "0"]
+    options += ["--captions_per_video", "2", "--output_dir", str(tmp_path)]
+    results = run_pretraining.main([str(EXAMPLES / "recipes" / RECIPE), *options])
+    assert set(results["test"]) == {"itm_accuracy", "mean_accuracy"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"masked_texts": 0, "matched_texts": 0}, "masked_texts and matched_texts are both 0"),
+        ({"matched_texts": -1}, "matched_texts must be at least 0; got -1"),
+        ({"frames_per_video": 0}, "frames_per_video must be at least 1; got 0"),
+        ({"captions_per_video": 0}, "captions_per_video must be at least 1; got 0"),
+        ({"hard_candidates": 0}, "hard_candidates must be at least 1; got 0"),
+        ({"hard_negatives": 1.5}, r"hard_negatives must be from 0 to 1; got 1\.5"),
+        ({"negatives": "easy"}, "negatives must be random or hard or in_batch; got 'easy'"),
+    ],
+)
+def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        run_pretraining.main(["--output_dir=x", "--data_dir=y", *(f"--{name}={n}" for name, n in settings.items())])
