@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import runpy
 import signal
 import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import cache
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -62,7 +65,7 @@ class ForkedRun:
 
     def __init__(self, script: str, recipe: str, *overrides: str | Path, processes: int = 1) -> None:
         arguments = [str(RECIPES / recipe), *map(str, overrides)]
-        self.log = Path(tempfile.mkstemp(suffix=".txt", prefix="run_")[1])
+        self.log = _new_log()
         context, port = fork_context(), str(free_port())
         self.processes: list[BaseProcess] = []
         for rank in range(processes):
@@ -115,6 +118,34 @@ def run(script: str, recipe: str, *overrides: str | Path, processes: int = 1) ->
     return ForkedRun(script, recipe, *overrides, processes=processes).finish()
 
 
+def run_module(module: str, *arguments: str | Path) -> tuple[int, str]:
+    """Run ``python -m module``; returns its status and what it wrote."""
+    return _finish(_run_module, module, [*map(str, arguments)])
+
+
+def run_code(code: str, *arguments: str | Path) -> tuple[int, str]:
+    """Run ``python -c code``; returns its status and what it wrote."""
+    return _finish(_run_code, code, [*map(str, arguments)])
+
+
+@cache
+def _logs() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="forked_runs_")  # removed when this process ends
+
+
+def _new_log() -> Path:
+    return Path(tempfile.mkstemp(suffix=".txt", dir=_logs().name)[1])
+
+
+def _finish(target: Callable[..., None], what: str, arguments: list[str]) -> tuple[int, str]:
+    log = _new_log()
+    process = fork_context().Process(target=target, args=(what, arguments, str(log)))
+    process.start()
+    process.join(timeout=200)
+    assert process.exitcode is not None, log.read_text()
+    return process.exitcode, log.read_text()
+
+
 def free_port() -> int:
     """A port on which nobody listens."""
     with socket.socket() as listener:
@@ -123,16 +154,33 @@ def free_port() -> int:
 
 
 def _run(script: str, arguments: list[str], log: str, environment: dict[str, str]) -> None:
+    _begin(log)
+    os.environ.update(environment)
+    # As in a run from the command line; a child of the fork server would have it start its loaders' workers too.
+    multiprocessing.set_start_method("fork", force=True)
+    run_script(lambda: SCRIPTS[script].main(arguments))
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def _run_module(module: str, arguments: list[str], log: str) -> None:
+    _begin(log)
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__")
+
+
+def _run_code(code: str, arguments: list[str], log: str) -> None:
+    _begin(log)
+    sys.argv = ["-c", *arguments]
+    exec(code, {"__name__": "__main__"})
+
+
+def _begin(log: str) -> None:
+    """Become the leader of a group, write into a file, and compute in one thread."""
     os.setsid()
     with open(log, "a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.stdout = os.fdopen(1, "w")
     sys.stderr = os.fdopen(2, "w")
-    os.environ.update(environment)
     torch.set_num_threads(1)
-    # As in a run from the command line; a child of the fork server would have it start its loaders' workers too.
-    multiprocessing.set_start_method("fork", force=True)
-    run_script(lambda: SCRIPTS[script].main(arguments))
-    sys.stdout.flush()
-    sys.stderr.flush()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import torch
@@ -48,17 +46,6 @@ def finish(process: subprocess.Popen[str]) -> str:
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
-
-
-def kill_after(process: subprocess.Popen[str], checkpoint: Path) -> None:
-    """Kill a script and its workers as soon as it has saved a checkpoint."""
-    deadline = time.monotonic() + 300
-    while not checkpoint.is_dir():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
+from forked_runs import run_module
 from reference_inputs import CASES, case_inputs, published_parameter, published_state
 
 from clipbert_hf import (
@@ -80,16 +79,11 @@ def test_command_line_writes_a_folder_that_gives_the_published_logits(tmp_path, 
     arguments = ["--checkpoint", tmp_path / "published.pt", "--task", "qa", "--output", tmp_path / "out"]
     arguments += ["--num_attention_heads", "4", "--vocab", vocab, "--size", "64"]
     arguments += ["--answers", tmp_path / "ans2label.json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "clipbert_hf.convert_original_checkpoint", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "dropped 4 names" in done.stderr
+    status, output = run_module("clipbert_hf.convert_original_checkpoint", *arguments)
+    assert status == 0, output
+    assert "dropped 4 names" in output
     for name in [*LEFTOVERS, "transformer.bert.visual_embeddings.position_embeddings.weight"]:
-        assert f"\n  {name}\n" in done.stderr
+        assert f"\n  {name}\n" in output
     model = ClipBertForVideoQuestionAnswering.from_pretrained(tmp_path / "out")
     assert model.config.id2label[10] == "answer 10"
     assert model.config.score_aggregation == "lse"

@@ -17,7 +17,14 @@ from script_runs import EXAMPLES, RECIPES, ROOT, TINY, assert_same_weights
 DRIVER = """
 import json, os, runpy, signal, sys, time
 from pathlib import Path
-import torch, clipbert_hf, clipbert_hf.training, datasets_scripts.moving_shapes
+import torch, clipbert_hf
+from clipbert_hf.metrics import choice_accuracy, count_error, dual_softmax, qa_accuracy, retrieval_metrics
+from clipbert_hf.metrics import soft_scores, vqa_score
+
+assert not {"evaluate", "datasets"} & set(sys.modules)
+assert qa_accuracy(["a"], ["a"])["accuracy"] == 1
+
+import clipbert_hf.training, datasets_scripts.moving_shapes
 
 site, runs = Path(sys.argv[1]), json.loads(sys.argv[2])
 for module in (clipbert_hf, clipbert_hf.training, datasets_scripts):

@@ -1,10 +1,11 @@
-"""The metrics are plain functions: only their classes for evaluate need evaluate."""
+"""The metrics are plain functions: only their classes for evaluate need evaluate.
+
+That the functions need neither it nor datasets is tested where the wheel is, in a process of its own.
+"""
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from pathlib import Path
 
 import evaluate
 import pytest
@@ -12,19 +13,6 @@ import pytest
 from clipbert_hf import metrics
 
 CLASSES = ("ChoiceAccuracy", "CountError", "QAAccuracy", "Retrieval", "VQAScore")
-FUNCTIONS = ("choice_accuracy", "count_error", "dual_softmax", "qa_accuracy", "retrieval_metrics", "soft_scores")
-
-
-def test_functions_need_neither_evaluate_nor_datasets() -> None:
-    script = f"""
-import sys
-from clipbert_hf.metrics import {", ".join((*FUNCTIONS, "vqa_score"))}
-assert not {{"evaluate", "datasets"}} & set(sys.modules)
-assert qa_accuracy(["a"], ["a"])["accuracy"] == 1
-"""
-    root = Path(metrics.__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", CLASSES)

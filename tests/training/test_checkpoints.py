@@ -2,16 +2,14 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from script_runs import ROOT
+from forked_runs import run_code
 from toy_task import ToyTask, equal, run
 
 from clipbert_hf.training.checkpoints import CheckpointError, checkpoint_path, complete_steps, damage, find_checkpoint
@@ -113,11 +111,9 @@ except CheckpointError as error:
 
 def test_a_file_that_cannot_be_written_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     """The kernel refuses to write beyond a size, as it does on a full disk."""
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests"}
-    command = [sys.executable, "-c", FULL_DISK, str(tmp_path), str(torch.get_num_threads())]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 1, done.stderr
-    message = done.stderr[done.stderr.rindex("error: ") :]
+    status, output = run_code(FULL_DISK, tmp_path, str(torch.get_num_threads()))
+    assert status == 1, output
+    message = output[output.rindex("error: ") :]
     assert "cannot write checkpoint" in message
     assert "step_00000006" in message
     assert "MiB free on its disk" in message

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from datasets import DatasetDict
-from script_runs import EXAMPLES, SHORT, assert_same_weights, finish, kill_after, launch
+from forked_runs import ForkedRun
+from script_runs import EXAMPLES, SHORT, assert_same_weights, finish, launch
 from transformers import pipeline
 
 from clipbert_hf import ClipBertForVideoQuestionAnswering, ClipBertProcessor
+from clipbert_hf.training.checkpoints import checkpoint_path
 from clipbert_hf.training.data.clips import ClipSamples, QuestionSettings, check_inference_clips, question_groups
 from clipbert_hf.training.data.loaders import group_by_video
 from clipbert_hf.training.data.splits import LOADERS, load_splits
@@ -31,11 +33,12 @@ def qa(small_data: Path, pretrained: Path, output: Path, *overrides: str) -> lis
 
 @pytest.mark.slow
 def test_train_kill_resume_and_load(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
-    """What accelerate launches, kills and launches again is what a process of its own trains."""
+    """What accelerate launches goes on exactly where a run was killed."""
     options = [*SHORT, "--data_dir", small_data, "--start_from", pretrained, "--resume_from_checkpoint", "last"]
     forked_runs.run("run_video_qa.py", RECIPE, *options, "--output_dir", tmp_path / "whole")
-    process = launch("run_video_qa.py", RECIPE, *options, "--output_dir", tmp_path / "parts")
-    kill_after(process, tmp_path / "parts" / "checkpoints" / "step_00000005")
+    run = ForkedRun("run_video_qa.py", RECIPE, *options, "--output_dir", tmp_path / "parts")
+    run.wait_for(checkpoint_path(tmp_path / "parts", 5))
+    run.kill()
     finish(launch("run_video_qa.py", RECIPE, *options, "--output_dir", tmp_path / "parts"))
     assert_same_weights(tmp_path / "whole", tmp_path / "parts")
     results = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "parts")]
