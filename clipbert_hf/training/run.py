@@ -119,15 +119,8 @@ def train_and_test(
             test = {}
             if test_loader is not None:
                 loader = accelerator.prepare(test_loader)
-                test = evaluate(
-                    accelerator,
-                    trained,
-                    loader,
-                    test_task,
-                    name="test",
-                    unreadable=unreadable,
-                    should_stop=should_stop,
-                )
+                options: dict[str, Any] = {"unreadable": unreadable, "should_stop": should_stop}
+                test = evaluate(accelerator, trained, loader, test_task, name="test", **options)
     except PreemptedError:
         accelerator.end_training()
         raise
