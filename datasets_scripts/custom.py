@@ -10,8 +10,11 @@ and ``test.csv`` in the annotation folder, likewise ``.tsv``, ``.jsonl`` and ``.
 
 - ``id`` may be missing: rows are then ``<video>_<n>``. ``answer_type`` may be missing: it is then ``""``.
 - ``options`` is a list, or in a table several columns, ``columns={"options": ["a", "b", "c"]}``, or a JSON list.
+- ``people_answers`` of ``image_qa``, what each person said, is a list or several columns as ``options`` are. It may be
+  missing: there is no official score of VQA v2 then.
 - ``answers`` of ``image_qa`` is a list of ``{"answer", "score"}`` or an object ``{answer: score}``, in a table as
-  JSON; or it may be missing and ``answer`` be there, with score 1.
+  JSON. It may be missing: the scores are then those of ``people_answers``, min(count / 3, 1) after the official
+  normalisation of VQA v2; or else ``answer`` is there, with score 1.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from datasets_scripts.annotations.plan import Item, Numbering, Plan
 from datasets_scripts.annotations.records import Record, is_number, shown
 from datasets_scripts.errors import DatasetError
 from datasets_scripts.schemas import SchemaName, features, media_column, sort_answers
+from datasets_scripts.vqa_v2 import sorted_scores
 
 Columns = Mapping[str, str | Sequence[str]]
 _SPLITS = {"train": "train", "validation": "validation", "val": "validation", "dev": "validation", "test": "test"}
@@ -113,10 +117,9 @@ def _open(path: Path) -> Iterator[Record]:
 def read_files(paths: list[Path], schema: SchemaName, columns: Columns) -> Iterator[Item]:
     """The rows of the files of a split."""
     number, media, names = Numbering(), media_column(schema), list(features(schema))
-    single = {name: source for name, source in columns.items() if isinstance(source, str)}
     for path in paths:
         for record in _open(path):
-            name = record.name(single.get(media, media))
+            name = record.name(_one_name(columns, media))
             row: dict[str, Any] = {}
             for column in names:
                 source = columns.get(column, column)
@@ -125,22 +128,32 @@ def read_files(paths: list[Path], schema: SchemaName, columns: Columns) -> Itera
                     row["id"] = number(media_stem(name))
                 elif column == "answer_type" and absent:
                     row[column] = ""
+                elif column == "people_answers" and absent:
+                    row[column] = []
                 elif column == "answer" and schema == "multiple_choice":
-                    row[column] = record.integer(str(source), low=0, high=len(row["options"]) - 1)
+                    row[column] = record.integer(_one_name(columns, column), low=0, high=len(row["options"]) - 1)
                 elif column == "answer" and schema == "count":
-                    row[column] = record.integer(str(source))
+                    row[column] = record.integer(_one_name(columns, column))
                 elif column != media:
-                    row[column] = _value(record, column, source, single)
+                    row[column] = _value(record, column, columns)
             yield Item(record, name, row)
 
 
-def _value(record: Record, column: str, source: str | Sequence[str], names: Mapping[str, str]) -> Any:
-    if column == "options":
-        return _options(record, source)
+def _one_name(columns: Columns, column: str) -> str:
+    source = columns.get(column, column)
     if not isinstance(source, str):
         raise DatasetError(f"columns[{column!r}] must be one name, not {source!r}")
+    return source
+
+
+def _value(record: Record, column: str, columns: Columns) -> Any:
+    if column == "options":
+        return _options(record, columns.get(column, column))
+    if column == "people_answers":
+        return _texts(record, columns.get(column, column), blank=True)
     if column == "answers":
-        return _answers(record, source, names.get("answer", "answer"))
+        return _answers(record, columns)
+    source = _one_name(columns, column)
     if column in ("id", "answer"):
         return record.name(source)
     return record.text(source, blank=column in ("answer_type", "question"))
@@ -157,18 +170,28 @@ def _decoded(record: Record, source: str) -> Any:
     return value
 
 
-def _options(record: Record, source: str | Sequence[str]) -> list[str]:
+def _texts(record: Record, source: str | Sequence[str], *, blank: bool = False) -> list[str]:
+    """A list, or the texts of several columns."""
     if not isinstance(source, str):
-        options = [record.text(name) for name in source]
-    else:
-        options = Record({source: _decoded(record, source)}, record.path, record.where).texts(source)
+        return [record.text(name, blank=blank) for name in source]
+    return Record({source: _decoded(record, source)}, record.path, record.where).texts(source, blank=blank)
+
+
+def _options(record: Record, source: str | Sequence[str]) -> list[str]:
+    options = _texts(record, source)
     if not options:
         raise record.error("'options' is empty")
     return options
 
 
-def _answers(record: Record, source: str, single: str) -> list[dict[str, Any]]:
+def _answers(record: Record, columns: Columns) -> list[dict[str, Any]]:
+    source = _one_name(columns, "answers")
     if source not in record:
+        people, single = columns.get("people_answers", "people_answers"), _one_name(columns, "answer")
+        if not isinstance(people, str) or people in record:
+            said = _texts(record, people, blank=True)
+            if said or single not in record:
+                return sorted_scores(said)
         return sort_answers({record.text(single): 1.0})
     value = _decoded(record, source)
     if isinstance(value, list):

@@ -9,8 +9,10 @@ schema              columns
 ``count``           the same with an integer ``answer``
 ``multiple_choice`` ``id, video, question, options, answer``: the index of the right option, from 0
 ``image_captions``  ``id, image, caption``
-``image_qa``        ``id, image, question, answers``: a list of ``{"answer", "score"}``, best first, scores above 0 and
-                    up to 1; empty where the answers are not published
+``image_qa``        ``id, image, question, answers, people_answers, answer_type``. ``answers``, the labels: a list of
+                    ``{"answer", "score"}``, best first, scores above 0 and up to 1; empty where they are not
+                    published. ``people_answers``, for the official score: what each person said, as given, in VQA
+                    v2 ten texts of which some may be blank; empty where only scores, or nothing, are published
 =================== ============================================================================================
 
 - ``video`` and ``image`` hold the absolute path of a file that exists, as text: decoding belongs to the processor.
@@ -43,7 +45,12 @@ def features(schema: SchemaName) -> Features:
         "count": {"question": text, "answer": integer, "answer_type": text},
         "multiple_choice": {"question": text, "options": List(text), "answer": integer},
         "image_captions": {"caption": text},
-        "image_qa": {"question": text, "answers": List({"answer": text, "score": real})},
+        "image_qa": {
+            "question": text,
+            "answers": List({"answer": text, "score": real}),
+            "people_answers": List(text),
+            "answer_type": text,
+        },
     }
     return Features({"id": text, media_column(schema): text, **columns[schema]})
 

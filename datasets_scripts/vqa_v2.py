@@ -2,13 +2,15 @@
 
 Official files: ``v2_OpenEnded_mscoco_train2014_questions.json`` and ``v2_mscoco_train2014_annotations.json``, likewise
 ``val2014``; the questions of ``test2015`` (split ``test``) and ``test-dev2015`` (split ``test_dev``), whose answers are
-not published. ``answers`` has the soft score of each answer, min(count / 3, 1) after the official normalisation.
+not published. ``answers`` has the soft score of each answer, min(count / 3, 1) after the official normalisation, and
+``people_answers`` what each of the ten people said, which the official score needs: it leaves out one at a time.
 The released jsonl files are ``vqa/vqa_k_train.jsonl`` or ``vqa_k_trainval.jsonl``, ``vqa_k_val.jsonl``,
-``vqa_k_test.jsonl``.
+``vqa_k_test.jsonl``; they hold scores alone, from which the official score cannot be had.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -93,20 +95,33 @@ def read_questions(questions: Path, annotations: Path | None, images: str) -> It
         names = coco_names(record.integer("image_id", low=0), [images])
         if annotations is not None and key not in answers:
             raise record.error(f"question {key} has no answer in {annotations}")
-        row = {"id": key, "question": record.text("question"), "answers": answers.pop(key, [])}
+        given, kind = answers.pop(key, ([], ""))
+        row = {
+            "id": key,
+            "question": record.text("question"),
+            "answers": sorted_scores(given),
+            "people_answers": given,
+            "answer_type": kind,
+        }
         yield Item(record, names, row)
     if answers:
         raise DatasetError(f"{annotations}: question {next(iter(answers))} is not in {questions}")
 
 
-def _read_answers(path: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def _read_answers(path: Path) -> Iterator[tuple[str, tuple[list[str], str]]]:
+    """For each question what people said, and the type of the answer."""
     seen = set()
     for record in json_records(path, "annotations"):
         key = record.name("question_id")
         if key in seen:
             raise record.error(f"question {key} is there twice")
         seen.add(key)
-        yield key, sorted_scores([answer.text("answer", blank=True) for answer in record.records("answers")])
+        given = [sys.intern(answer.text("answer", blank=True)) for answer in record.records("answers")]
+        yield key, (given, _answer_type(record))
+
+
+def _answer_type(record: Record) -> str:
+    return record.text("answer_type", blank=True) if "answer_type" in record else ""
 
 
 def read_released(path: Path) -> Iterator[Item]:
@@ -114,7 +129,13 @@ def read_released(path: Path) -> Iterator[Item]:
     for record in jsonl_records(path):
         folders = [folder for split, folder in _FOLDERS.items() if split != "test_dev"]
         _, names = image_names(record, "image_id", folders)
-        row = {"id": record.name("question_id"), "question": record.text("question"), "answers": _labels(record)}
+        row = {
+            "id": record.name("question_id"),
+            "question": record.text("question"),
+            "answers": _labels(record),
+            "people_answers": [],
+            "answer_type": _answer_type(record),
+        }
         yield Item(record, names, row)
 
 

@@ -38,16 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     accelerator = open_run(recipe)
     with accelerator.main_process_first():
         splits = load_task_splits(recipe, "multiple_choice")
-        for rows in splits.values():
-            check_options(rows)
+        for split, rows in splits.items():
+            check_options(rows, recipe.answer_by, split)
         processor = create_processor(recipe, recipe, splits["train"], num_clips=max(recipe.inference_clips))
-    model = create_model(model_class(recipe.answer_by), recipe, processor)
+    model = create_model(model_class(recipe.answer_by), recipe, processor, trains=recipe.trains)
 
     collate = ChoiceCollator(processor, recipe.answer_by)
-    # A single clip lies a third into the video, as published for this task.
-    loader = partial(create_question_loader, recipe=recipe, processor=processor, collate=collate, single_clip="middle")
+    single_clip = MultipleChoiceTask.single_clip  # where one clip lies
+    loader = partial(
+        create_question_loader, recipe=recipe, processor=processor, collate=collate, single_clip=single_clip
+    )
 
-    def evaluation_loader(split: str, clips: int) -> Any:
+    def evaluation_loader(split: str, clips: list[int]) -> Any:
         return loader(splits[split], clips=clips) if split in splits else None
 
     def task(clips: list[int]) -> MultipleChoiceTask:
@@ -60,9 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         recipe,
         task=task([recipe.validation_clips]),
         train_loader=loader(splits["train"], clips=recipe.training_clips, training=True),
-        validation_loader=evaluation_loader("validation", recipe.validation_clips),
+        validation_loader=evaluation_loader("validation", [recipe.validation_clips]),
         test_task=task(recipe.inference_clips),
-        test_loader=evaluation_loader("test", max(recipe.inference_clips)),
+        test_loader=evaluation_loader("test", recipe.inference_clips),
     )
 
 

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     with accelerator.main_process_first():
         splits = load_task_splits(recipe, "pretraining")
         processor = create_processor(recipe, recipe, splits["train"], num_clips=1)
-    model = create_model(ClipBertForPreTraining, recipe, processor)
+    model = create_model(ClipBertForPreTraining, recipe, processor, trains=recipe.trains)
 
     loader = partial(create_pretraining_loader, recipe=recipe, processor=processor)
     task = PretrainingTask()

@@ -37,12 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     with accelerator.main_process_first():
         splits = load_task_splits(recipe, "retrieval")
         processor = create_processor(recipe, recipe, splits["train"], num_clips=max(recipe.inference_clips))
-    model = create_model(ClipBertForVideoTextRetrieval, recipe, processor)
+    model = create_model(ClipBertForVideoTextRetrieval, recipe, processor, trains=recipe.trains)
 
     def evaluation(split: str, clips: list[int], **options: Any) -> tuple[Any, RetrievalTask]:
         rows = splits.get(split, [])
-        task = RetrievalTask(processor, rows, clips, eval_pairs=recipe.eval_pairs, **options)
-        return create_evaluation_loader(rows, recipe, processor, clips=max(clips)) if rows else None, task
+        options |= {"eval_pairs": recipe.eval_pairs, "retrieval_loss": model.config.retrieval_loss}
+        task = RetrievalTask(processor, rows, clips, **options)
+        return create_evaluation_loader(rows, recipe, processor, clips=clips) if rows else None, task
 
     validation_loader, task = evaluation("validation", [recipe.validation_clips])
     test_loader, test_task = evaluation("test", recipe.inference_clips, dual_softmax_scale=recipe.dual_softmax_scale)

@@ -22,8 +22,14 @@ from clipbert_hf.training import (
     run_script,
     train_and_test,
 )
-from clipbert_hf.training.data.answers import drop_unanswered_test
-from clipbert_hf.training.tasks.video_qa import QACollator, VideoQARecipe, VideoQATask, choose_answers, create_qa_model
+from clipbert_hf.training.tasks.video_qa import (
+    QACollator,
+    VideoQARecipe,
+    VideoQATask,
+    choose_answers,
+    create_qa_model,
+    prepare_answers,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -32,16 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     accelerator = open_run(recipe)
     with accelerator.main_process_first():
         splits = load_task_splits(recipe, "qa")
+        prepare_answers(recipe, splits)
         processor = create_processor(recipe, recipe, splits["train"], num_clips=max(recipe.inference_clips))
     answers = choose_answers(recipe, splits["train"])
-    if recipe.answer_kind == "soft":
-        drop_unanswered_test(splits)
     model = create_qa_model(recipe, processor, answers)
 
     collate = QACollator(processor, answers, recipe.answer_kind)
     loader = partial(create_question_loader, recipe=recipe, processor=processor, collate=collate)
 
-    def evaluation_loader(split: str, clips: int) -> Any:
+    def evaluation_loader(split: str, clips: list[int]) -> Any:
         return loader(splits[split], clips=clips) if split in splits else None
 
     def task(clips: list[int]) -> VideoQATask:
@@ -54,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         recipe,
         task=task([recipe.validation_clips]),
         train_loader=loader(splits["train"], clips=recipe.training_clips, training=True),
-        validation_loader=evaluation_loader("validation", recipe.validation_clips),
+        validation_loader=evaluation_loader("validation", [recipe.validation_clips]),
         test_task=task(recipe.inference_clips),
-        test_loader=evaluation_loader("test", max(recipe.inference_clips)),
+        test_loader=evaluation_loader("test", recipe.inference_clips),
     )
 
 

@@ -28,6 +28,8 @@ class YesNoRecipe(training.QuestionTaskSettings):
 class YesNoTask:
     """What the loop has to know: from samples to a batch, a loss, records, metrics."""
 
+    metric_names = ("accuracy", "says_yes")
+
     def __init__(self, processor: ClipBertProcessor, threshold: float) -> None:
         self.processor, self.threshold = processor, threshold
 
@@ -42,6 +44,10 @@ class YesNoTask:
     def loss(self, model: torch.nn.Module, batch: dict[str, Any]) -> torch.Tensor:
         """A scalar with a graph."""
         return model(**batch["inputs"], labels=batch["labels"]).loss
+
+    def label_counts(self, batch: dict[str, Any]) -> int:
+        """Over how many labels the loss is the mean: steps of several micro-batches or processes are weighted by it."""
+        return len(batch["labels"])
 
     def predict(self, model: torch.nn.Module, batch: dict[str, Any]) -> list[torch.Tensor]:
         """A record a video, (questions, 2): whether the model says yes, and whether that is the answer."""
@@ -63,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     splits = {split: [row for row in rows if row["answer"] in LABELS] for split, rows in splits.items()}
     clips = recipe.validation_clips
     processor = training.create_processor(recipe, recipe, splits["train"], num_clips=clips)
-    model = training.create_model(ClipBertForVideoQuestionAnswering, recipe, processor, labels=LABELS)
+    make = partial(training.create_model, labels=LABELS, trains=recipe.trains)
+    model = make(ClipBertForVideoQuestionAnswering, recipe, processor)
     task = YesNoTask(processor, recipe.threshold)
     loader = partial(training.create_question_loader, recipe=recipe, processor=processor, collate=task.collate)
 

@@ -41,7 +41,7 @@ def question(key: int, image: int, text: str) -> dict[str, Any]:
     return {"image_id": image, "question": text, "question_id": key}
 
 
-def annotation(key: int, image: int, answers: dict[str, int]) -> dict[str, Any]:
+def annotation(key: int, image: int, answers: dict[str, int], kind: str = "other") -> dict[str, Any]:
     """The answers to a question of VQA v2, and how many people gave them."""
     given = [answer for answer, count in answers.items() for _ in range(count)]
     return {
@@ -49,7 +49,7 @@ def annotation(key: int, image: int, answers: dict[str, int]) -> dict[str, Any]:
         "multiple_choice_answer": given[0],
         "answers": [{"answer": a, "answer_confidence": "yes", "answer_id": n} for n, a in enumerate(given, 1)],
         "image_id": image,
-        "answer_type": "other",
+        "answer_type": kind,
         "question_id": key,
     }
 
@@ -189,10 +189,16 @@ def write_vqa(root: Path) -> None:
 
 
 def write_custom(root: Path) -> None:
-    """A table for each split."""
+    """For each task a table for each split."""
+    tables: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {
+        ".": (("question", "answer"), ("who ?", "man")),
+        "captions": (("caption",), ("a man runs",)),
+        "choices": (("question", "options", "answer"), ("who ?", '"[""man"", ""dog""]"', 1)),
+    }
     for split, videos in {"train": ("a.mp4", "b.mp4"), "validation": ("c.mp4",), "test": ("d.webm",)}.items():
-        rows = [("video", "question", "answer"), *((video, "who ?", "man") for video in videos)]
-        write_table(root / "mine" / f"{split}.csv", rows, delimiter=",", end="\n")
+        for folder, (head, cells) in tables.items():
+            rows = [("video", *head), *((video, *cells) for video in videos)]
+            write_table(root / "mine" / folder / f"{split}.csv", rows, delimiter=",", end="\n")
         write_media(root / "mine" / "videos", *videos)
 
 

@@ -39,6 +39,8 @@ def collate(samples: list[torch.Tensor]) -> dict[str, Any]:
 class ToyTask:
     """Regression; the loss also draws from the three global generators, as augmentation might."""
 
+    metric_names = ("count", "distinct", "score")
+
     def __init__(
         self, *, random_loss: bool = True, kill_at: int | None = None, scores: list[float] | None = None
     ) -> None:
@@ -56,6 +58,9 @@ class ToyTask:
         if self.random_loss:
             loss = loss * (1 + random.random()) * (1 + np.random.rand())
         return loss
+
+    def label_counts(self, batch: dict[str, Any]) -> int:
+        return len(batch["inputs"])
 
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[float]:
         return batch["inputs"][:, 0].tolist()

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from clipbert_hf.training.loop import train
 from clipbert_hf.training.recipe import LoopSettings
 from clipbert_hf.training.recipe_parsing import parse_recipe
-from clipbert_hf.training.run import open_run
+from clipbert_hf.training.run import begin_run, open_run
 
 
 class EndedError(Exception):
@@ -40,6 +40,11 @@ class LineTask:
         with self.losses.open("a") as file:
             file.write(json.dumps(float(loss.detach())) + "\n")
         return loss
+
+    metric_names = ("count",)
+
+    def label_counts(self, batch: torch.Tensor) -> int:
+        return len(batch)
 
     def predict(self, model: nn.Module, batch: torch.Tensor) -> list[float]:
         return model(batch).flatten().tolist()
@@ -70,5 +75,6 @@ def main(losses: Path, end_after: int, how: str, arguments: list[str], environme
             train_loader=loader(),
             eval_loader=loader(),
             settings=recipe,
+            begin=lambda: begin_run(accelerator, recipe),
         )
     accelerator.end_training()

@@ -42,7 +42,7 @@ from .inputs_clipbert import (
     find_equal_frames,
     match_texts_to_videos,
 )
-from .losses_clipbert import classification_loss, indexed_cross_entropy, rank_loss
+from .losses_clipbert import at_least_fp32, classification_loss, indexed_cross_entropy, rank_loss
 from .pretrained_parts_clipbert import load_pretrained_parts
 
 # --- Outputs ---
@@ -569,8 +569,10 @@ class ClipBertClipScorer(ClipBertPreTrainedModel):
         """See :meth:`ClipBertModel.get_grid_features`."""
         return self.clipbert.get_grid_features(pixel_values_videos, frame_indices)
 
-    def _aggregate(self, clip_logits: torch.Tensor) -> torch.Tensor:
-        return aggregate_clip_logits(clip_logits, cast("ScoreAggregation", self.config.score_aggregation))
+    def _aggregate(self, clip_logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The logits of clips, (N, K, L), and of videos, (N, L), both in fp32 at least."""
+        clip_logits = at_least_fp32(clip_logits)
+        return clip_logits, aggregate_clip_logits(clip_logits, cast("ScoreAggregation", self.config.score_aggregation))
 
 
 def _mlp(hidden_size: int, num_outputs: int) -> nn.Sequential:
@@ -618,8 +620,7 @@ class ClipBertForVideoQuestionAnswering(ClipBertClipScorer):
         outputs = self.clipbert(
             input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, **kwargs
         )
-        clip_logits = self.classifier(self.dropout(outputs.pooler_output))  # (N, K, L)
-        logits = self._aggregate(clip_logits)
+        clip_logits, logits = self._aggregate(self.classifier(self.dropout(outputs.pooler_output)))
         return ClipBertScoresOutput(
             loss=None if labels is None else classification_loss(logits, labels),
             logits=logits,
@@ -680,8 +681,8 @@ class ClipBertForMultipleChoice(ClipBertClipScorer):
             **kwargs,
         )
         scores = self.classifier(self.dropout(outputs.pooler_output))  # (N * L, K, 1)
-        clip_logits = scores.squeeze(-1).unflatten(0, (questions, choices)).transpose(1, 2)  # (N, K, L)
-        logits = self._aggregate(clip_logits)
+        of_clips = scores.squeeze(-1).unflatten(0, (questions, choices)).transpose(1, 2)  # (N, K, L)
+        clip_logits, logits = self._aggregate(of_clips)
         return ClipBertScoresOutput(
             loss=None if labels is None else classification_loss(logits, labels),
             logits=logits,
@@ -730,8 +731,7 @@ class ClipBertForVideoTextRetrieval(ClipBertClipScorer):
         outputs = self.clipbert(
             input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, **kwargs
         )
-        clip_logits = self.classifier(self.dropout(outputs.pooler_output))  # (N, K, 2 or 1)
-        logits = self._aggregate(clip_logits)
+        clip_logits, logits = self._aggregate(self.classifier(self.dropout(outputs.pooler_output)))
         loss = None
         if self.config.retrieval_loss == "rank":
             scores = logits.squeeze(-1).sigmoid()
@@ -757,16 +757,35 @@ class ClipBertForVideoTextRetrieval(ClipBertClipScorer):
         )
 
 
+class ClipBertBatchNorm(nn.BatchNorm1d):
+    """Batch norm over clips; where there is a single one, which has no variance, with the running statistics."""
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Normalise (clips, hidden)."""
+        if self.training and len(hidden) == 1:
+            mean, variance = self.running_mean, self.running_var
+            return nn.functional.batch_norm(hidden, mean, variance, self.weight, self.bias, eps=self.eps)
+        return super().forward(hidden)
+
+
 class ClipBertForVideoRegression(ClipBertClipScorer):
-    """One number for a video and a question: repetition counting (TGIF-QA), mean squared error."""
+    """One number for a video and a question: repetition counting (TGIF-QA), mean squared error.
+
+    Raises:
+        InvalidInputError: If clips are aggregated by LogSumExp, whose result grows with the number of clips.
+    """
 
     def __init__(self, config: ClipBertConfig) -> None:
+        if config.score_aggregation == "lse":
+            raise InvalidInputError(
+                "score_aggregation must be mean or max for a number: with lse, clips that all say 3 give 3 + log(clips)"
+            )
         super().__init__(config)
         size = config.hidden_size
         self.regressor = nn.Sequential(
             nn.Linear(size, size),
             nn.ELU(),
-            nn.BatchNorm1d(size),
+            ClipBertBatchNorm(size),
             nn.Dropout(config.hidden_dropout_prob),
             nn.Linear(size, 1),
         )
@@ -804,15 +823,16 @@ class ClipBertForVideoRegression(ClipBertClipScorer):
             input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, **kwargs
         )
         pooled = outputs.pooler_output  # (N, K, D)
-        clip_logits = self.regressor(pooled.flatten(0, 1)).unflatten(0, pooled.shape[:2])  # (N, K, 1)
-        logits = self._aggregate(clip_logits)
+        clip_logits, logits = self._aggregate(
+            self.regressor(pooled.flatten(0, 1)).unflatten(0, pooled.shape[:2])  # (N, K, 1)
+        )
         loss = None
         if labels is not None:
             if labels.shape != logits.shape[:1]:
                 raise InvalidInputError(
                     f"labels must have shape {tuple(logits.shape[:1])} (texts); got {tuple(labels.shape)}"
                 )
-            loss = nn.functional.mse_loss(logits.squeeze(-1).float(), labels.float())
+            loss = nn.functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
         return ClipBertScoresOutput(
             loss=loss,
             logits=logits,
@@ -880,8 +900,8 @@ class ClipBertForPreTraining(ClipBertClipScorer):
             input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, **kwargs
         )
         text_states = outputs.last_hidden_state[:, :, : input_ids.shape[1]]  # (N, K, M, D)
-        mlm_logits, clip_logits = self.cls(text_states, outputs.pooler_output)
-        logits = self._aggregate(clip_logits)
+        mlm_logits, match_logits = self.cls(text_states, outputs.pooler_output)
+        clip_logits, logits = self._aggregate(match_logits)
         mlm_loss = itm_loss = None
         if mlm_labels is not None:
             if mlm_labels.shape != input_ids.shape:

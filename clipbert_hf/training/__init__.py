@@ -21,7 +21,7 @@ try:
     from .loop import Summary, Task, TrainingError, evaluate, train
     from .recipe import LoopSettings, RecipeError, ScriptSettings, setting
     from .recipe_parsing import parse_recipe
-    from .run import close_run, open_run, run_script, train_and_test
+    from .run import begin_run, close_run, open_run, run_script, train_and_test
     from .starting_points import create_model, create_processor
 except ModuleNotFoundError as error:
     if error.name not in ("accelerate", "datasets", "evaluate", "tqdm", "yaml"):
@@ -46,6 +46,7 @@ __all__ = [
     "Task",
     "TrainingError",
     "UnreadableVideoError",
+    "begin_run",
     "close_run",
     "create_loader",
     "create_model",

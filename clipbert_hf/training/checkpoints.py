@@ -21,8 +21,10 @@ from typing import Any
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
+from torch.utils.data import DataLoader
 
 from ..errors import ClipBertError
+from .recipe import LoopSettings, fixed_settings
 
 _NAME = re.compile(r"step_(\d+)")
 _STATE = "state.json"
@@ -163,6 +165,60 @@ def _last_undamaged(paths: list[Path]) -> Path | None:
     return None
 
 
+# --- What it depends on that a resumed run ends as it would have ---
+
+
+def resume_conditions(settings: LoopSettings, processes: int, loader: DataLoader[Any]) -> dict[str, Any]:
+    """What must be the same when a run is resumed, for it to end with the same weights.
+
+    Args:
+        settings: All settings count that are not marked with ``may_change``.
+        processes: How many train together.
+        loader: Of the training split; its data set may have a ``fingerprint()``, else its length counts.
+
+    Returns:
+        Values by name, as JSON gives them back.
+    """
+    data: Any = loader.dataset
+    known = data.fingerprint() if hasattr(data, "fingerprint") else f"{len(data)} samples"
+    return json.loads(json.dumps({**fixed_settings(settings), "processes": processes, "training data": known}))
+
+
+def check_conditions(path: Path, saved: dict[str, Any] | None, now: dict[str, Any]) -> None:
+    """Compare the conditions under which a checkpoint was saved with those of the run that is to continue it.
+
+    Args:
+        path: The checkpoint.
+        saved: Its conditions.
+        now: Those of this run.
+
+    Raises:
+        CheckpointError: If they differ; the message names each difference with both values.
+    """
+    if saved is None:
+        raise CheckpointError(f"{path} was saved by an earlier version, which did not note its settings")
+    missing = object()
+    differing = [name for name in {**saved, **now} if saved.get(name, missing) != now.get(name, missing)]
+    if differing:
+        listed = "; ".join(f"{name}: {saved.get(name, 'none')} then, {now.get(name, 'none')} now" for name in differing)
+        raise CheckpointError(
+            f"{path} cannot be continued exactly under other settings: {listed}. Use those of then; or, to train on "
+            "from what has been learned, give the result as start_from with another output_dir"
+        )
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The ``state`` that was given to :func:`save_checkpoint`.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+    """
+    try:
+        return json.loads((path / _STATE).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot resume from {path}: {type(error).__name__}: {error}") from error
+
+
 def load_checkpoint(accelerator: Accelerator, path: Path) -> dict[str, Any]:
     """Restore what :func:`save_checkpoint` saved.
 
@@ -185,9 +241,9 @@ def load_checkpoint(accelerator: Accelerator, path: Path) -> dict[str, Any]:
         )
     try:
         accelerator.load_state(str(path))
-        return json.loads((path / _STATE).read_text("utf-8"))
     except Exception as error:  # whatever unpickling and load_state_dict raise
         raise CheckpointError(f"cannot resume from {path}: {type(error).__name__}: {error}") from error
+    return read_state(path)
 
 
 # --- Folders that can tell whether they are what was written ---

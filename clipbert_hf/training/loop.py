@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -23,16 +25,19 @@ from torch.utils.data import DataLoader
 from ..errors import ClipBertError
 from .checkpoints import (
     CheckpointError,
+    check_conditions,
     checkpoint_path,
     complete_steps,
     find_checkpoint,
     load_checkpoint,
+    read_state,
+    resume_conditions,
     save_checkpoint,
 )
 from .faults import PreemptedError, UnreadableVideos, never_stop
 from .optimization import create_optimizer, create_schedule
 from .recipe import LoopSettings, RecipeError
-from .tracking import TrainingLog, progress_bar
+from .tracking import EvaluationCost, TrainingLog, progress_bar
 
 
 class TrainingError(ClipBertError):
@@ -42,14 +47,26 @@ class TrainingError(ClipBertError):
 class Task(Protocol):
     """What a task teaches the loop. A batch is whatever the loaders yield."""
 
-    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
-        """The loss of a training batch, a scalar with a graph."""
+    @property
+    def metric_names(self) -> Collection[str]:
+        """The names that :meth:`metrics` gives; ``*`` in one stands for what only the data tell."""
+
+    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor | Mapping[str, torch.Tensor]:
+        """The loss of a training batch, a scalar with a graph: a mean over labels. Several, by name, are added up."""
+
+    def label_counts(self, batch: Any) -> int | Mapping[str, int]:
+        """Over how many labels each loss of a batch is the mean.
+
+        With that the loop makes of the micro-batches of a step, in all processes, the loss of one large batch.
+        """
 
     def predict(self, model: nn.Module, batch: Any) -> list[Any]:
         """One record for each sample of an evaluation batch; anything that pickles."""
 
     def metrics(self, records: list[Any]) -> dict[str, float]:
         """Metrics of a whole split from the records of all its samples, each of them once."""
+
+    # A task may also have a text ``evaluation_size``: how much there is to do in an evaluation, such as its pairs.
 
 
 @dataclass
@@ -110,6 +127,7 @@ def evaluate(
     name: str = "evaluation",
     unreadable: UnreadableVideos | None = None,
     should_stop: Callable[[], bool] = never_stop,
+    announces: bool = True,
 ) -> dict[str, float]:
     """Evaluate a model.
 
@@ -121,6 +139,7 @@ def evaluate(
         name: The split; the progress bar shows it.
         unreadable: Counts videos that cannot be read; None: such a video is an error.
         should_stop: Whether the evaluation is to be given up, asked after each batch.
+        announces: Whether to say what it will cost: how much there is to do, and about how long it will take.
 
     Returns:
         ``task.metrics`` over all samples of all processes, without the duplicates that fill up the last batch.
@@ -134,10 +153,14 @@ def evaluate(
     model.eval()
     records: list[Any] = []
     try:
-        with torch.inference_mode():
+        # In the precision of training, also where a task calls other methods of the model than forward.
+        with torch.inference_mode(), accelerator.autocast():
+            cost = EvaluationCost(accelerator, name, loader, task) if announces else None
             for batch in progress_bar(accelerator, loader, desc=name, leave=False):
                 unreadable.note(batch, name)
                 records += accelerator.gather_for_metrics(task.predict(model, batch), use_gather_object=True)
+                if cost is not None:
+                    cost.batch_done()
                 if should_stop():
                     raise PreemptedError(f"stopped by SIGTERM in the evaluation of the split {name}")
     finally:
@@ -157,8 +180,11 @@ def train(
     is_cnn: Callable[[str], bool] = lambda name: False,
     unreadable: UnreadableVideos | None = None,
     should_stop: Callable[[], bool] = never_stop,
+    begin: Callable[[], None] = lambda: None,
 ) -> tuple[nn.Module, Summary]:
     """Train a model, and leave it with its best weights.
+
+    Whatever is refused is refused before anything is written.
 
     Args:
         accelerator: Made with ``settings.gradient_accumulation_steps`` and the mixed precision wanted.
@@ -170,6 +196,7 @@ def train(
         is_cnn: Names of the parameters with the learning rate of the CNN.
         unreadable: Counts videos that cannot be read; None: such a video is an error.
         should_stop: Whether the run is to be saved and left, asked after each step and evaluated batch.
+        begin: Called when all is checked, and before anything is written.
 
     Returns:
         The model as accelerate has prepared it, and what was done.
@@ -178,12 +205,39 @@ def train(
         TrainingError: If a loss is not finite.
         PreemptedError: If the run was left, saved.
         UnreadableVideoError: If a video cannot be read, and such are not to be skipped.
-        CheckpointError: If a checkpoint cannot be written, or the one to resume from is damaged or does not fit.
+        CheckpointError: If a checkpoint cannot be written, or the one to resume from is damaged, does not fit, or was
+            saved under settings with which the run would not end as it would have.
         RecipeError: If ``settings.best_metric`` is none of the task's.
     """
     unreadable = unreadable or UnreadableVideos(accelerator, skip=False)
+    if eval_loader is not None:
+        check_best_metric(settings, task)
     run = _Run(accelerator, model, task, train_loader, eval_loader, settings, is_cnn, unreadable, should_stop)
+    run.begin(begin)
     return run.model, run.train()
+
+
+def total_steps_of(settings: LoopSettings, batches: int) -> int:
+    """How many optimizer steps a run takes whose epochs have so many micro-batches in each process."""
+    if settings.max_steps is not None:
+        return settings.max_steps
+    return settings.epochs * math.ceil(batches / settings.gradient_accumulation_steps)
+
+
+def check_best_metric(settings: LoopSettings, task: Task) -> None:
+    """Check that the metric that chooses the best checkpoint is one of the task's.
+
+    Raises:
+        RecipeError: If not.
+    """
+    name = settings.best_metric
+    if name is not None and not any(fnmatchcase(name, pattern) for pattern in task.metric_names):
+        raise RecipeError(f"best_metric must be one of {', '.join(sorted(task.metric_names))}; got {name!r}")
+
+
+def losses_by_name(value: Any) -> dict[str, Any]:
+    """One loss, or count, or several by name, as several by name."""
+    return dict(value) if isinstance(value, Mapping) else {"loss": value}
 
 
 class _Run:
@@ -208,13 +262,14 @@ class _Run:
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.train_loader = accelerator.prepare(train_loader)
         self.eval_loader = None if eval_loader is None else accelerator.prepare(eval_loader)
-        steps_per_epoch = math.ceil(len(self.train_loader) / settings.gradient_accumulation_steps)
-        self.total_steps = settings.epochs * steps_per_epoch if settings.max_steps is None else settings.max_steps
+        self.total_steps = total_steps_of(settings, len(self.train_loader))
+        if self.total_steps == 1:
+            raise RecipeError("one step trains nothing, since the rate of the last step is 0, as released; give more")
         self.schedule = create_schedule(self.optimizer, settings, self.total_steps)
         self.progress, self.saved_step = Progress(), -1
         step_size = self.train_loader.total_batch_size * settings.gradient_accumulation_steps
         self.log = TrainingLog(accelerator, settings, step_size=step_size)
-        self._resume()
+        self.conditions = resume_conditions(settings, accelerator.num_processes, train_loader)
 
     # --- The loop ---
 
@@ -250,34 +305,65 @@ class _Run:
         loader.set_epoch(progress.epoch)
         if hasattr(self.sampler, "set_epoch"):
             self.sampler.set_epoch(progress.epoch)
+        window: list[Any] = []  # the micro-batches of a step; the last step of an epoch may have fewer
         for batch in loader:
             self.unreadable.note(batch, "train")
-            with self.accelerator.accumulate(self.model):
-                self._micro_step(batch)
-                stepped = self.accelerator.sync_gradients
-            progress.batch += 1
-            if progress.batch == batches:
+            window.append(batch)
+            done = progress.batch + len(window)
+            if len(window) < self.settings.gradient_accumulation_steps and done < batches:
+                continue
+            self._step(window)
+            window.clear()
+            progress.step, progress.batch = progress.step + 1, done
+            if done == batches:
                 progress.epoch, progress.batch = progress.epoch + 1, 0
-            if stepped:
-                progress.step += 1
-                yield
+            yield
 
-    def _micro_step(self, batch: Any) -> None:
-        with self.accelerator.autocast():
-            loss = self.task.loss(self.model, batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            self._stop_at(value, batch.get("ids", "not given") if isinstance(batch, dict) else "not given")
+    def _step(self, window: list[Any]) -> None:
+        """Take a step whose gradient is that of one batch with all samples of the window, in all processes."""
+        counts = [losses_by_name(self.task.label_counts(batch)) for batch in window]
+        own = {name: sum(count[name] for count in counts) for name in counts[0]}
+        counted = self.accelerator.reduce(torch.tensor([*own.values()], device=self.accelerator.device), "sum")
+        everywhere = dict(zip(own, counted.tolist(), strict=True))
+        value = 0.0
+        for place, (batch, count) in enumerate(zip(window, counts, strict=True)):
+            is_last = place == len(window) - 1
+            # accelerate would count micro-batches as the loader yields them; here all of a step were fetched before.
+            self.accelerator.gradient_state._set_sync_gradients(is_last)
+            with nullcontext() if is_last else self.accelerator.no_sync(self.model):
+                losses = self._losses(batch)
+                self.accelerator.backward(self._share(losses, count, everywhere))
+            value += sum(float(loss.detach()) * count[name] / max(own[name], 1) for name, loss in losses.items())
         self.log.add_loss(value)
-        self.accelerator.backward(loss)
-        if self.accelerator.sync_gradients and self.settings.max_grad_norm is not None:
+        if self.settings.max_grad_norm is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
         self.optimizer.step()
-        if self.accelerator.sync_gradients and not self.optimizer.step_was_skipped:
+        if not self.optimizer.step_was_skipped:
             self.schedule.step()
         self.optimizer.zero_grad()
 
-    def _stop_at(self, loss: float, ids: Any) -> None:
+    def _losses(self, batch: Any) -> dict[str, torch.Tensor]:
+        with self.accelerator.autocast():
+            losses = losses_by_name(self.task.loss(self.model, batch))
+        for loss in losses.values():
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                self._stop_at(value, batch.get("ids", "not given") if isinstance(batch, dict) else "not given")
+        return losses
+
+    def _share(
+        self, losses: Mapping[str, torch.Tensor], count: Mapping[str, int], everywhere: Mapping[str, int]
+    ) -> torch.Tensor:
+        """A micro-batch's share of the step's loss, as ``backward`` takes it.
+
+        accelerate divides by the micro-batches of a whole window, and the processes' gradients are averaged; both are
+        undone here, since each loss is divided by the number of its labels in the whole step.
+        """
+        undone = self.accelerator.gradient_accumulation_steps * self.accelerator.num_processes
+        shares = [loss * (undone * count[name] / max(everywhere[name], 1)) for name, loss in losses.items()]
+        return torch.stack(shares).sum()
+
+    def _stop_at(self, loss: float, ids: Any) -> NoReturn:
         """Name the samples of a loss that is not finite, in the error and in a file of this process."""
         progress, process = self.progress, self.accelerator.process_index
         path = Path(self.settings.output_dir) / f"non_finite_loss_{process}.json"
@@ -329,6 +415,7 @@ class _Run:
                 name="validation",
                 unreadable=self.unreadable,
                 should_stop=self.should_stop,
+                announces=not self.progress.metrics,
             )
         except PreemptedError:
             self._leave()
@@ -337,7 +424,7 @@ class _Run:
         name = self.settings.best_metric
         if name is None:
             return
-        if name not in metrics:
+        if name not in metrics:  # its name has a part that only the data tell
             raise RecipeError(f"best_metric must be one of {', '.join(sorted(metrics))}; got {name!r}")
         value, best = metrics[name], self.progress.best_value
         if best is None or (value > best if self.settings.best_is == "highest" else value < best):
@@ -353,6 +440,7 @@ class _Run:
             "schedule": self.schedule.state_dict(),
             "log": self.log.state_dict(),
             "unreadable_videos": self.unreadable.state_dict(),
+            "conditions": self.conditions,
         }
         save_checkpoint(
             self.accelerator, settings.output_dir, progress.step, state, keep_last=settings.keep_checkpoints, keep=keep
@@ -368,25 +456,31 @@ class _Run:
             f"resume_from_checkpoint=last continues exactly there"
         )
 
-    def _resume(self) -> None:
-        wanted = self.settings.resume_from_checkpoint
-        path = None if wanted is None else find_checkpoint(self.settings.output_dir, wanted)
-        if path is None:
-            if wanted is None and self.total_steps and complete_steps(self.settings.output_dir):
-                raise CheckpointError(
-                    f"{self.settings.output_dir} holds the checkpoints of an earlier run: continue it with "
-                    f"resume_from_checkpoint=last, or choose another output_dir"
-                )
-            self.log.begin(0)
-            return
-        state = load_checkpoint(self.accelerator, path)
-        self.progress.load_state_dict(state["progress"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.unreadable.load_state_dict(state["unreadable_videos"])
-        self.log.begin(self.progress.step, state["log"])
-        self.saved_step = self.progress.step
-        if self.progress.step > self.total_steps:
-            raise CheckpointError(f"{path} is beyond the last step of this run, {self.total_steps}")
+    def begin(self, begin: Callable[[], None]) -> None:
+        """Begin the run, or continue where a checkpoint left it; what is refused is refused before ``begin``."""
+        path = self._checkpoint_to_resume()
+        state: dict[str, Any] = {}
+        if path is not None:
+            check_conditions(path, read_state(path).get("conditions"), self.conditions)
+            state = load_checkpoint(self.accelerator, path)
+            self.progress.load_state_dict(state["progress"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.unreadable.load_state_dict(state["unreadable_videos"])
+            self.saved_step = self.progress.step
+        begin()
+        if self.total_steps:  # an evaluation leaves the log of a run as it is
+            self.log.begin(self.progress.step, state.get("log"))
+
+    def _checkpoint_to_resume(self) -> Path | None:
+        wanted, output = self.settings.resume_from_checkpoint, self.settings.output_dir
+        if wanted is not None:
+            return find_checkpoint(output, wanted)
+        if self.total_steps and complete_steps(output):
+            raise CheckpointError(
+                f"{output} holds the checkpoints of an earlier run: continue it with resume_from_checkpoint=last, or "
+                "choose another output_dir"
+            )
+        return None
 
     def _restore_best(self) -> None:
         best = self.progress.best_step

@@ -5,6 +5,8 @@ A file of such settings is a recipe; :mod:`clipbert_hf.training.recipe_parsing` 
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
 from typing import Any, Literal
@@ -31,11 +33,32 @@ _AT_LEAST = {
     "log_every": 1,
     "threads": 1,
 }
+_DATA_AT_LEAST = {"num_workers": 0, "max_text_length": 3, "validation_rows": 1}
 
 
-def setting(default: Any = MISSING, help: str = "") -> Any:
-    """A field of a recipe with its explanation; without a default it must be given."""
-    return field(default=default, metadata={"help": help})
+def setting(default: Any = MISSING, help: str = "", *, may_change: bool = False) -> Any:
+    """A field of a recipe with its explanation.
+
+    Args:
+        default: Its value where none is given; without a default one must be. A list or mapping is copied.
+        help: What it means.
+        may_change: Whether a run that resumes may have another value than before: not where that would change the
+            weights with which it ends.
+    """
+    metadata = {"help": help, "may_change": may_change}
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def fixed_settings(settings: Any) -> dict[str, Any]:
+    """The settings that must stay as they are when a run is resumed, by name."""
+    values = dataclasses.asdict(settings)
+    return {entry.name: values[entry.name] for entry in dataclasses.fields(settings) if not _may_change(entry)}
+
+
+def _may_change(entry: dataclasses.Field[Any]) -> bool:
+    return bool(entry.metadata.get("may_change"))
 
 
 def check_at_least(settings: object, lowest: Mapping[str, float]) -> None:
@@ -73,30 +96,36 @@ class Settings:
 class LoopSettings(Settings):
     """What the training loop needs to know."""
 
-    output_dir: str = setting(help="folder for the model, results.json, log.jsonl and the checkpoints")
+    output_dir: str = setting(help="folder for the model, results.json, log.jsonl and the checkpoints", may_change=True)
     seed: int = setting(42, "seed of everything that is drawn")
     epochs: int = setting(1, "passes over the training split; 0 only evaluates")
     max_steps: int | None = setting(None, "optimizer steps, instead of epochs")
     batch_size: int = setting(16, "samples a process and micro-batch")
-    eval_batch_size: int | None = setting(None, "samples a process in evaluation; null: batch_size")
+    eval_batch_size: int | None = setting(None, "samples a process in evaluation; null: batch_size", may_change=True)
     gradient_accumulation_steps: int = setting(1, "micro-batches a step")
     mixed_precision: Literal["fp32", "bf16", "fp16"] = setting("fp32", "arithmetic of forward and backward")
     learning_rate: float = setting(5e-5, "peak learning rate")
     cnn_learning_rate: float | None = setting(None, "peak learning rate of the CNN; null: learning_rate")
     weight_decay: float = setting(1e-3, "of weights; biases and normalisation layers have none")
-    adam_betas: list[float] = field(default_factory=lambda: [0.9, 0.98], metadata={"help": "decay rates of AdamW"})
+    adam_betas: list[float] = setting([0.9, 0.98], "decay rates of AdamW")
     adam_eps: float = setting(1e-6, "epsilon of AdamW")
     warmup_ratio: float = setting(0.1, "share of the steps with a rising learning rate; it falls to 0 afterwards")
     max_grad_norm: float | None = setting(5.0, "longest gradient; null: any")
     evaluate_every: int | None = setting(None, "steps between evaluations; null: once an epoch")
-    checkpoint_every: int | None = setting(None, "steps between checkpoints beyond those after evaluations")
-    keep_checkpoints: int = setting(2, "how many of the latest checkpoints are kept, beside the best")
+    checkpoint_every: int | None = setting(
+        None, "steps between checkpoints beyond those after evaluations", may_change=True
+    )
+    keep_checkpoints: int = setting(2, "how many of the latest checkpoints are kept, beside the best", may_change=True)
     best_metric: str | None = setting(None, "metric that chooses the best checkpoint; null: the latest is best")
     best_is: Literal["highest", "lowest"] = setting("highest", "which value of best_metric is best")
-    resume_from_checkpoint: str | None = setting(None, "a checkpoint folder, or last: that of output_dir if any")
-    log_every: int = setting(10, "steps between points of the curves")
-    tracker: Literal["tensorboard", "trackio", "wandb", "none"] = setting("tensorboard", "where curves go")
-    threads: int | None = setting(None, "CPU threads of the model; null: what PyTorch takes")
+    resume_from_checkpoint: str | None = setting(
+        None, "a checkpoint folder, or last: that of output_dir if any", may_change=True
+    )
+    log_every: int = setting(10, "steps between points of the curves", may_change=True)
+    tracker: Literal["tensorboard", "trackio", "wandb", "none"] = setting(
+        "tensorboard", "where curves go", may_change=True
+    )
+    threads: int | None = setting(None, "CPU threads of the model; null: what PyTorch takes", may_change=True)
 
     def check(self) -> None:
         """See the base."""
@@ -119,8 +148,9 @@ class DataSource(Settings):
 
     dataset: str = setting(help="name of a data set")
     dataset_config: str | None = setting(None, "configuration of the data set; null: the one named after the task")
-    data_dir: str = setting(help="folder of the data set")
-    dataset_options: dict[str, Any] = field(default_factory=dict, metadata={"help": "further arguments of the loader"})
+    # Data may be moved: what they hold is compared.
+    data_dir: str = setting(help="folder of the data set", may_change=True)
+    dataset_options: dict[str, Any] = setting({}, "further arguments of the loader", may_change=True)
 
 
 @dataclass(kw_only=True)
@@ -128,19 +158,29 @@ class DataSettings(DataSource):
     """Which data, and how it is read."""
 
     dataset: str = setting("moving_shapes", "name of a data set")
-    more_data: list[DataSource] = field(
-        default_factory=list, metadata={"help": "further data sets, whose splits are joined to those of the first"}
+    more_data: list[DataSource] = setting(
+        [], "further data sets, whose splits are joined to those of the first", may_change=True
     )
-    num_workers: int = setting(1, "processes that decode videos; 0: the main process")
-    processor: dict[str, Any] = field(
-        default_factory=dict, metadata={"help": "options of a new video processor, such as size or target_fps"}
+    validation_rows: int | None = setting(
+        None, "evaluate during training on some videos of the validation split, with so many rows; null: on all"
     )
-    max_text_length: int = setting(100, "tokens of a text; the rest is cut")
+    num_workers: int = setting(1, "processes that decode videos; 0: the main process", may_change=True)
+    processor: dict[str, Any] = setting(
+        {}, "options of the video processor, such as size or target_fps, in place of the start point's"
+    )
+    max_text_length: int | None = setting(
+        None, "tokens of a text, the rest is cut; null: as many as the start point has, 100 for a new processor"
+    )
     on_unreadable_video: Literal["error", "skip"] = setting(
         "error",
         "a video that cannot be read: the run ends; or another takes its place in training, in an evaluation its "
         "questions are asked of a blank one, and unreadable_videos.json and the results tell",
     )
+
+    def check(self) -> None:
+        """See the base."""
+        super().check()
+        check_at_least(self, _DATA_AT_LEAST)
 
 
 @dataclass(kw_only=True)
@@ -150,16 +190,16 @@ class StartSettings(Settings):
     start_from: str | None = setting(None, "model folder or Hub id with its processor; a head that differs is new")
     vision: str | None = setting(None, "weights of the CNN: timm name, Hub id, folder, or file with model.backbone")
     text: str | None = setting(None, "BERT-family encoder and its tokenizer: Hub id or folder")
-    model: dict[str, Any] = field(default_factory=dict, metadata={"help": "fields of ClipBertConfig"})
-    frozen: list[Literal["cnn", "word_embeddings"]] = field(
-        default_factory=list, metadata={"help": "parts that do not train (paper, table 6)"}
-    )
+    model: dict[str, Any] = setting({}, "fields of ClipBertConfig, in place of the start point's")
+    frozen: list[Literal["cnn", "word_embeddings"]] = setting([], "parts that do not train (paper, table 6)")
     vocabulary_size: int = setting(1000, "most word pieces of a new tokenizer, which is made where text is null")
-    vocabulary_configs: list[str] = field(
-        default_factory=list, metadata={"help": "configurations of the data set whose training texts it also covers"}
-    )
+    vocabulary_configs: list[str] = setting([], "configurations of the data set whose training texts it also covers")
 
 
 @dataclass(kw_only=True)
 class ScriptSettings(LoopSettings, DataSettings, StartSettings):
     """What the recipe of every task holds; a task of one's own adds its fields in a subclass."""
+
+    dry_run: bool = setting(
+        False, "one batch of training and of each evaluation, nothing written: what would be trained on what"
+    )

@@ -46,7 +46,7 @@ def parse_recipe(recipe_class: type[Recipe], arguments: Sequence[str] | None = N
     if {"-h", "--help"} & set(arguments):
         sys.stdout.write(_help(recipe_class, fields, hints))
         raise SystemExit(0)
-    path, pairs = _split(arguments)
+    path, pairs = _split(arguments, flags={name for name, hint in hints.items() if hint is bool})
     values = read_yaml(path) if path else {}
     for name in values:
         _check_key(name, fields, place=f"recipe {path}")
@@ -130,8 +130,8 @@ def _is_required(entry: dataclasses.Field[Any]) -> bool:
     return entry.default is MISSING and entry.default_factory is MISSING
 
 
-def _split(arguments: Sequence[str]) -> tuple[str | None, list[tuple[str, str]]]:
-    """Split a command line into the file, if it starts with one, and pairs of key and value."""
+def _split(arguments: Sequence[str], flags: Collection[str]) -> tuple[str | None, list[tuple[str, str]]]:
+    """Split a command line into the file, if it starts with one, and pairs of key and value; a flag alone is true."""
     rest = list(arguments)
     path = rest.pop(0) if rest and not rest[0].startswith("--") else None
     pairs = []
@@ -140,9 +140,12 @@ def _split(arguments: Sequence[str]) -> tuple[str | None, list[tuple[str, str]]]
         if not option.startswith("--"):
             raise RecipeError(f"command line: expected [recipe.yaml] --key value …, got {option!r}")
         if not equals:
-            if not rest or rest[0].startswith("--"):
+            if rest and not rest[0].startswith("--"):
+                value = rest.pop(0)
+            elif option.removeprefix("--") in flags:
+                value = "true"
+            else:
                 raise RecipeError(f"command line: {option} needs a value")
-            value = rest.pop(0)
         pairs.append((option.removeprefix("--"), value))
     return path, pairs
 

@@ -21,9 +21,10 @@ from datasets_scripts.errors import DatasetError
 from ..errors import ClipBertError
 from ..model.processing_clipbert import ClipBertProcessor
 from .data.clips import TaskOnPixels
+from .dry_run import try_out
 from .faults import KEY, PreemptedError, StopRequest, UnreadableVideos
 from .loop import Task, evaluate, train
-from .recipe import LoopSettings, ScriptSettings
+from .recipe import LoopSettings, RecipeError, ScriptSettings
 from .recipe_parsing import write_yaml
 from .sharding import deepspeed_plugin, fsdp_plugin
 from .starting_points import is_cnn_parameter
@@ -45,7 +46,7 @@ def run_script(main: Callable[[], object]) -> None:
 
 
 def open_run(recipe: LoopSettings) -> Accelerator:
-    """Seed everything, make the output folder, write the complete recipe into it and start the tracker."""
+    """Seed everything and connect the processes. Nothing is written before :func:`train_and_test` has checked all."""
     # The workers of the loaders are forked after the tokenizer has been used.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     disable_progress_bar()  # of loading and saving weights, which tears up the loop's own
@@ -61,13 +62,17 @@ def open_run(recipe: LoopSettings) -> Accelerator:
         step_scheduler_with_optimizer=False,
     )
     set_seed(recipe.seed)
+    return accelerator
+
+
+def begin_run(accelerator: Accelerator, recipe: LoopSettings) -> None:
+    """Make the output folder, write the complete recipe into it and start the tracker."""
     output = Path(recipe.output_dir)
     if accelerator.is_main_process:
         output.mkdir(parents=True, exist_ok=True)
         write_yaml(recipe, output / "recipe.yaml")
     start_tracker(accelerator, recipe)
     accelerator.wait_for_everyone()
-    return accelerator
 
 
 def train_and_test(
@@ -82,7 +87,7 @@ def train_and_test(
     test_task: Task,
     test_loader: DataLoader[Any] | None,
 ) -> dict[str, Any]:
-    """Train, evaluate on the test split if there is one, and close the run.
+    """Train, evaluate on the test split if there is one, and close the run; without training evaluate what there is.
 
     Args:
         accelerator: Of the run.
@@ -100,11 +105,20 @@ def train_and_test(
 
     Raises:
         PreemptedError: If the run was asked to stop; everything is saved.
+        RecipeError: If there is nothing to train and nothing to evaluate.
     """
+    if not recipe.trains and validation_loader is None and test_loader is None:
+        raise RecipeError(
+            "there is nothing to do: no training, and neither a split 'validation' nor 'test' to evaluate"
+        )
     task, test_task = (TaskOnPixels(each, processor.video_processor) for each in (task, test_task))
+    if recipe.dry_run:
+        evaluations = [("validation", task, validation_loader), ("test", test_task, test_loader)]
+        return try_out(accelerator, model, recipe, (task, train_loader), evaluations)
     unreadable = UnreadableVideos(accelerator, skip=recipe.on_unreadable_video == "skip", output_dir=recipe.output_dir)
     try:
         with StopRequest(accelerator) as should_stop:
+            watched: dict[str, Any] = {"unreadable": unreadable, "should_stop": should_stop}
             trained, summary = train(
                 accelerator=accelerator,
                 model=model,
@@ -113,14 +127,17 @@ def train_and_test(
                 eval_loader=validation_loader,
                 settings=recipe,
                 is_cnn=is_cnn_parameter,
-                unreadable=unreadable,
-                should_stop=should_stop,
+                begin=lambda: begin_run(accelerator, recipe),
+                **watched,
             )
-            test = {}
-            if test_loader is not None:
-                loader = accelerator.prepare(test_loader)
-                options: dict[str, Any] = {"unreadable": unreadable, "should_stop": should_stop}
-                test = evaluate(accelerator, trained, loader, test_task, name="test", **options)
+
+            def evaluated(split: str, of_split: Task, loader: DataLoader[Any] | None) -> dict[str, float]:
+                if loader is None:
+                    return {}
+                return evaluate(accelerator, trained, accelerator.prepare(loader), of_split, name=split, **watched)
+
+            validation = summary.metrics if recipe.trains else evaluated("validation", task, validation_loader)
+            test = evaluated("test", test_task, test_loader)
     except PreemptedError:
         accelerator.end_training()
         raise
@@ -128,7 +145,7 @@ def train_and_test(
         "steps": summary.steps,
         "seconds": round(summary.seconds, 1),
         "best_step": summary.best_step,
-        "validation": nest(summary.metrics),
+        "validation": nest(validation),
         "test": nest(test),
         **nest(unreadable.counts()),
     }

@@ -7,9 +7,12 @@ statistics of 32. Here parameters stay as they are and autocast alone chooses th
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any, cast
 
 from accelerate.utils import DeepSpeedPlugin, FullyShardedDataParallelPlugin, str_to_bool
-from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch import nn
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, register_fsdp_forward_method
 
 from .recipe import LoopSettings
 
@@ -42,6 +45,19 @@ def deepspeed_plugin(recipe: LoopSettings) -> DeepSpeedPlugin | None:
             "torch_autocast": {"enabled": True, "dtype": _DTYPES[recipe.mixed_precision]},
         }
     return plugin
+
+
+def forward_method(model: nn.Module, name: str) -> Callable[..., Any]:
+    """A method of a model that computes beside ``forward``, whatever accelerate has wrapped around the model.
+
+    Args:
+        model: Prepared or not.
+        name: Of the method.
+    """
+    bare: Any = getattr(model, "module", model)  # DDP and DeepSpeed know the methods of their own only
+    if isinstance(bare, FSDPModule) and name not in vars(bare):
+        register_fsdp_forward_method(cast("nn.Module", bare), name)  # so that it finds its parameters whole
+    return getattr(bare, name)
 
 
 def _is_asked_for(variable: str) -> bool:

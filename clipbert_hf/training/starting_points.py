@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
+import timm
 import torch
+from accelerate import PartialState
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from transformers import BertTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..model.configuration_clipbert import ClipBertConfig
@@ -18,6 +24,7 @@ from .recipe import DataSettings, RecipeError, StartSettings
 from .recipe_parsing import check_keys
 
 Model = TypeVar("Model", bound=PreTrainedModel)
+_MAX_TEXT_LENGTH = 100
 
 
 def create_processor(
@@ -32,22 +39,27 @@ def create_processor(
         num_clips: How many clips the saved processor samples for inference.
 
     Raises:
-        RecipeError: If a tokenizer is to be made, and there is no text to make it of.
+        RecipeError: If an option has an unknown name; if a tokenizer is to be made, and there is no text to make it of;
+            or if a part is to come from the Hub, which cannot be reached.
     """
+    check_reachable(start)
+    check_keys(data.processor, ClipBertVideoProcessor.valid_kwargs.__annotations__, name="processor")
     options = {**data.processor, "num_clips": num_clips}
     if start.start_from is not None:
         processor = ClipBertProcessor.from_pretrained(start.start_from)
         for name, value in options.items():
             setattr(processor.video_processor, name, value)
-        processor.max_text_length = data.max_text_length
+        if data.max_text_length is not None:
+            processor.max_text_length = data.max_text_length
         return processor
+    max_text_length = _MAX_TEXT_LENGTH if data.max_text_length is None else data.max_text_length
     backbone = start.model.get("backbone")
     if start.text is not None:
         return ClipBertProcessor.from_pretrained_parts(
             text=start.text,
             vision=start.vision,
             backbone=backbone,
-            max_text_length=data.max_text_length,
+            max_text_length=max_text_length,
             **options,
         )
     if start.vision is not None:
@@ -62,7 +74,7 @@ def create_processor(
             f"{data.dataset} in {data.data_dir} has none"
         )
     tokenizer = train_tokenizer(texts, start.vocabulary_size)
-    return ClipBertProcessor(ClipBertVideoProcessor(**options), tokenizer, max_text_length=data.max_text_length)
+    return ClipBertProcessor(ClipBertVideoProcessor(**options), tokenizer, max_text_length=max_text_length)
 
 
 def texts_of(rows: Iterable[Row]) -> Iterator[str]:
@@ -102,19 +114,25 @@ def create_model(
     start: StartSettings,
     processor: ClipBertProcessor,
     labels: list[str] | None = None,
+    *,
+    trains: bool = True,
 ) -> Model:
     """Load or make the model; draw from a seeded generator of torch, since new parts are random.
+
+    Of a loaded model the head stays if it is one of the same task; with ``labels`` its outputs are carried over by
+    their names, and only outputs for new names are new. What became of the head is said.
 
     Args:
         model_class: One of the package's models.
         start: The start point.
         processor: Its tokenizer gives a new model's vocabulary size.
-        labels: Names of the outputs. A loaded head stays only if it has the same ones.
+        labels: Names of the outputs.
+        trains: Whether the model is going to be trained; otherwise nothing of its head may be new.
 
     Raises:
-        RecipeError: If the model's settings have an unknown key.
+        RecipeError: If the model's settings have an unknown key, or if a head would be new and is not to be trained.
     """
-    model = _create_model(model_class, start, processor, labels)
+    model = _create_model(model_class, start, processor, labels, trains)
     for name, parameter in model.named_parameters():
         if any(_FROZEN[part] in name for part in start.frozen):
             parameter.requires_grad_(False)
@@ -126,7 +144,11 @@ _FROZEN = {"cnn": "grid_backbone.backbone.", "word_embeddings": "embeddings.word
 
 
 def _create_model(
-    model_class: type[Model], start: StartSettings, processor: ClipBertProcessor, labels: list[str] | None
+    model_class: type[Model],
+    start: StartSettings,
+    processor: ClipBertProcessor,
+    labels: list[str] | None,
+    trains: bool,
 ) -> Model:
     check_keys(start.model, {entry.name for entry in dataclasses.fields(ClipBertConfig)}, name="model")
     options: dict[str, Any] = dict(start.model)
@@ -136,23 +158,96 @@ def _create_model(
     if start.start_from is not None:
         if start.vision is not None or start.text is not None:
             raise RecipeError("give either start_from, or vision and text; got both")
-        return _load_model(model_class, start.start_from, options)
+        return _load_model(model_class, start.start_from, options, trains)
+    if not trains:
+        raise RecipeError("without training, start_from must name the model to evaluate; got none")
     if start.vision is None and start.text is None:
+        # A published CNN is partly frozen. A random one would stay random there.
+        options = {"freeze_batch_norm": False, "freeze_backbone_stages": 0} | options
         return model_class(ClipBertConfig(vocab_size=len(processor.tokenizer), **options))
     if start.text is None:
         options["vocab_size"] = len(processor.tokenizer)
     return model_class.from_pretrained_parts(vision=start.vision, text=start.text, **options)
 
 
-def _load_model(model_class: type[Model], name: str, options: dict[str, Any]) -> Model:
+def _load_model(model_class: type[Model], name: str, options: dict[str, Any], trains: bool) -> Model:
     saved = ClipBertConfig.from_pretrained(name)
     config = ClipBertConfig.from_pretrained(name, **options)
-    model = model_class.from_pretrained(name, config=config, dtype=torch.float32, ignore_mismatched_sizes=True)
-    same_head = saved.architectures == [model_class.__name__] and saved.label2id == config.label2id
-    if "label2id" in options and not same_head:
-        # Outputs that happen to be as many as before would keep the weights of other labels.
-        model.classifier.load_state_dict(model_class(config).classifier.state_dict())
+    load = partial(model_class.from_pretrained, name, dtype=torch.float32, ignore_mismatched_sizes=True)
+    model, loaded = load(config=config, output_loading_info=True)
+    heads = [part for part, _ in model.named_children() if part not in (model.base_model_prefix, "dropout")]
+    absent = {key for kind in ("missing_keys", "mismatched_keys") for key in map(_key_of, loaded[kind])}
+    is_same_task = saved.architectures == [model_class.__name__]
+    if is_same_task and "label2id" in options and saved.label2id != config.label2id:
+        what = _carry_over(model, load(config=saved), saved.label2id, config.label2id)
+    elif is_same_task and not any(key.split(".")[0] in heads for key in absent):
+        return model
+    else:
+        # What has the name and the shape of a head may have been one of another task.
+        fresh = model_class(config)
+        for part in heads:
+            getattr(model, part).load_state_dict(getattr(fresh, part).state_dict())
+        what = "the head is new"
+    if not trains:
+        raise RecipeError(
+            f"without training, start_from must be a {model_class.__name__} as it is to be evaluated; of {name}, a "
+            f"{(saved.architectures or ['model without a name'])[0]}, {what}"
+        )
+    if PartialState().is_main_process:
+        sys.stderr.write(f"{model_class.__name__} from {name}: {what}\n")
     return model
+
+
+def _key_of(entry: Any) -> str:
+    """The name of a parameter in a list of what loading did; of mismatched ones it stands before the shapes."""
+    return entry if isinstance(entry, str) else entry[0]
+
+
+def _carry_over(model: Any, old: Any, before: dict[str, int], now: dict[str, int]) -> str:
+    """Give the outputs of a classifier the weights that they had under the same names; says how many there are."""
+    fresh = type(model)(model.config).classifier
+    known = [label for label in now if label in before]
+    old_places, places = ([labels[label] for label in known] for labels in (before, now))
+    with torch.no_grad():
+        for name, parameter in model.classifier.named_parameters():
+            source = old.classifier.get_parameter(name)
+            if not name.startswith("2."):  # the last layer's rows are the outputs
+                parameter.copy_(source)
+                continue
+            parameter.copy_(fresh.get_parameter(name))
+            parameter[places] = source[old_places]
+    dropped = len(before) - len(known)
+    return f"{len(known)} answers carried over, {len(now) - len(known)} new, {dropped} dropped"
+
+
+_REACHABLE_BY = ("config.json", "model.safetensors", "pytorch_model.bin")
+
+
+def check_reachable(start: StartSettings) -> None:
+    """Find out in a few seconds whether the parts of a start point can be had, for which transformers tries a minute.
+
+    Raises:
+        RecipeError: If one is neither on this machine nor on a Hub that answers.
+    """
+    _require(start.start_from, "start_from", "a folder that a run has saved")
+    _require(start.text, "text", "a folder with a BERT and its tokenizer, or --text null for a new one")
+    vision = start.vision
+    if vision is not None and not os.path.exists(vision) and "/" not in vision and timm.is_model(vision.split(".")[0]):
+        vision = timm.get_pretrained_cfg(vision).hf_hub_id or f"timm/{vision}"
+    _require(vision, "vision", "a folder or file of weights, or --vision null for a CNN with random weights")
+
+
+def _require(name: str | None, setting: str, alternative: str) -> None:
+    if name is None or os.path.exists(name):
+        return
+    try:
+        if all(try_to_load_from_cache(name, file) is None for file in _REACHABLE_BY):
+            get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=5)
+    except Exception as error:  # of the network, the Hub or the name, in many classes
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RecipeError(
+            f"{setting}: there is no folder {name}, and it cannot be had from the Hub ({reason}); give {alternative}"
+        ) from error
 
 
 def is_cnn_parameter(name: str) -> bool:

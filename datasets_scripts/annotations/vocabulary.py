@@ -113,6 +113,21 @@ def answer_scores(row: Row) -> dict[str, float]:
     return {pair["answer"]: pair["score"] for pair in answers}
 
 
+def people_answers(row: Row) -> list[str]:
+    """What each person answered, as given; nothing where only scores, or no answers, are known.
+
+    Args:
+        row: With ``people_answers``, or with texts for ``answers``.
+
+    >>> people_answers({"answers": [{"answer": "2", "score": 1.0}], "people_answers": ["two", "2.", ""]})
+    ['two', '2.', '']
+    >>> people_answers({"answers": [{"answer": "2", "score": 1.0}]})
+    []
+    """
+    given = row.get("people_answers") or row.get("answers") or ()
+    return list(given) if all(isinstance(answer, str) for answer in given) else []
+
+
 def build_answer_vocabulary(
     rows: Iterable[Row], *, top_k: int | None = None, min_count: int = 1, count: CountedAnswers = "best"
 ) -> AnswerVocabulary:

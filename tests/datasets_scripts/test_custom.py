@@ -38,6 +38,8 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "image": "c",
             "question": "what ?",
             "answers": [{"answer": "red", "score": 1.0}, {"answer": "blue", "score": 0.3}],
+            "people_answers": ["Red", "red", ""],
+            "answer_type": "other",
         }
     ],
 }
@@ -92,6 +94,33 @@ def test_single_answers_of_images_and_objects_of_scores(videos: Path, tmp_path: 
     rows = load("image_qa", tmp_path, videos)
     assert rows["train"][0]["answers"] == [{"answer": "red", "score": 1.0}]
     assert rows["test"][0]["answers"] == [{"answer": "red", "score": 1.0}, {"answer": "blue", "score": 0.5}]
+    # Scores alone are no answers of people.
+    assert [rows[split][0]["people_answers"] for split in rows] == [[], []]
+
+
+def test_what_people_answered_in_a_list_or_in_columns(videos: Path, tmp_path: Path) -> None:
+    said = ["Red", "red.", "", "blue"]
+    write_jsonl(tmp_path / "train.jsonl", [{"image": "c", "question": "q", "people_answers": said}])
+    table = [("image", "question", "p1", "p2", "p3", "p4"), ("c", "q", *said)]
+    write_table(tmp_path / "my.csv", table, delimiter=",")
+    rows = load("image_qa", tmp_path, videos)["train"]
+    columns = {"people_answers": ["p1", "p2", "p3", "p4"]}
+    assert load("image_qa", tmp_path, videos, columns=columns, files={"train": "my.csv"})["train"] == rows
+    # Two of four say "red": min(2 / 3, 1); the blank one is no label.
+    labels = [{"answer": "red", "score": 2 / 3}, {"answer": "blue", "score": 1 / 3}]
+    assert [(row["people_answers"], row["answers"], row["answer_type"]) for row in rows] == [(said, labels, "")]
+    # Where nobody was asked it is the single answer that counts, and there may be none.
+    nobody = {"image": "c", "question": "q", "people_answers": []}
+    write_jsonl(tmp_path / "train.jsonl", [nobody | {"answer": "red"}, nobody])
+    assert [row["answers"] for row in load("image_qa", tmp_path, videos)["train"]] == [
+        [{"answer": "red", "score": 1.0}],
+        [],
+    ]
+    # Scores that are given stay.
+    scored = {"image": "c", "question": "q", "people_answers": said, "answers": {"red": 1.0}}
+    write_jsonl(tmp_path / "train.jsonl", [scored])
+    row = load("image_qa", tmp_path, videos)["train"][0]
+    assert (row["people_answers"], row["answers"]) == (said, [{"answer": "red", "score": 1.0}])
 
 
 def test_shards_are_read_in_order(videos: Path, tmp_path: Path) -> None:
@@ -120,6 +149,13 @@ def test_shards_are_read_in_order(videos: Path, tmp_path: Path) -> None:
         ("count", {"video": "a", "question": "q", "answer": 1.5}, "'answer' must be an integer, not 1.5"),
         ("image_qa", {"image": "c", "question": "q", "answers": {"a": 2}}, "the score of 'a' must be above 0"),
         ("image_qa", {"image": "c", "question": "q", "answers": 3}, "must be a list or an object, not 3"),
+        ("image_qa", {"image": "c", "question": "q", "people_answers": "red"}, "'people_answers' must be JSON"),
+        (
+            "image_qa",
+            {"image": "c", "question": "q", "people_answers": [["red", 1]]},
+            r"'people_answers\[0\]' must be a",
+        ),
+        ("image_qa", {"image": "c", "question": "q"}, "'answer' is missing"),
     ],
 )
 def test_malformed_rows(config: str, row: dict[str, Any], message: str, videos: Path, tmp_path: Path) -> None:
@@ -144,6 +180,8 @@ def test_files_that_are_not_as_expected(videos: Path, tmp_path: Path) -> None:
         load("retrieval", tmp_path, videos, files={"train": "train.jsonl"}, columns={"text": "caption"})
     with pytest.raises(DatasetError, match=r"columns\['caption'\] must be one name"):
         load("retrieval", tmp_path, videos, files={"train": "train.jsonl"}, columns={"caption": ["a", "b"]})
+    with pytest.raises(DatasetError, match=r"columns\['video'\] must be one name, not \['a', 'b'\]"):
+        load("retrieval", tmp_path, videos, files={"train": "train.jsonl"}, columns={"video": ["a", "b"]})
     with pytest.raises(DatasetError, match=r"train\.xml must be one of \.csv, \.tsv, \.jsonl, \.parquet"):
         load("retrieval", tmp_path, videos, files={"train": "train.xml"})
     with pytest.raises(DatasetError, match=r"none\.csv cannot be read: No such file"):

@@ -121,6 +121,13 @@ def test_equal_counts_are_not_marked() -> None:
     ]
 
 
+def test_answers_of_people_are_counted_as_the_labels_that_they_are() -> None:
+    row = {"image": "a.jpg", "question": "what ?", "answers": [{"answer": "2", "score": 1.0}], "answer_type": "number"}
+    rows = [row | {"id": str(number), "people_answers": ["2", "two", "Two."]} for number in range(2)]
+    expected = {"rows": 2, "images": 1, "distinct questions": 1, "words": 2, "vocabulary": 1, "distinct answers": 1}
+    assert statistics.count({"train": rows}) == {"train": expected}
+
+
 def test_splits_that_were_published_as_one_are_counted_as_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -110,7 +110,14 @@ def test_every_schema_keeps_its_types(tmp_path: Path) -> None:
         "count": {"id": "1", "video": "a.mp4", "question": "q", "answer": 3, "answer_type": ""},
         "multiple_choice": {"id": "1", "video": "a.mp4", "question": "", "options": ["x", "y"], "answer": 1},
         "image_captions": {"id": "1", "image": "b.jpg", "caption": "c"},
-        "image_qa": {"id": "1", "image": "b.jpg", "question": "q", "answers": [{"answer": "a", "score": 0.5}]},
+        "image_qa": {
+            "id": "1",
+            "image": "b.jpg",
+            "question": "q",
+            "answers": [{"answer": "a", "score": 0.5}],
+            "people_answers": ["A", "a.", "", "b"],
+            "answer_type": "other",
+        },
     }
     for config, row in rows.items():
         write_jsonl(tmp_path / "train.jsonl", [row])
@@ -118,6 +125,9 @@ def test_every_schema_keeps_its_types(tmp_path: Path) -> None:
     found = read_elsewhere(tmp_path / "hub", tmp_path / "home", *rows)
     assert {config: found[config]["train"] for config in rows} == {config: [row] for config, row in rows.items()}
     assert found["count types"]["answer"] == found["multiple_choice types"]["answer"] == "Value('int64')"
+    # What people answered comes back from the export, which the custom loader reads too.
+    again = load_rows("custom", "image_qa", annotation_dir=tmp_path / "hub" / "image_qa", image_dir=tmp_path)
+    assert again == {"train": [rows["image_qa"] | {"image": str(tmp_path / "b.jpg")}]}
 
 
 def test_embedded_videos(tmp_path: Path) -> None:

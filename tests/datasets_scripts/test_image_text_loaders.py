@@ -187,15 +187,14 @@ def test_coco_dir_without_what_it_needs(overlapping: Path, change: Any, message:
 def write_vqa(folder: Path) -> None:
     questions = [question(9000, 9, "What is this?"), question(9001, 9, "How many?")]
     answers = [
-        annotation(9001, 9, {"2": 4, "two": 3, "3": 2, "the many.": 1}),
+        annotation(9001, 9, {"2": 4, "two": 3, "3": 2, "the many.": 1}, "number"),
         annotation(9000, 9, {"net": 10}),
     ]
     write_json(folder / "v2_OpenEnded_mscoco_train2014_questions.json", {"info": {}, "questions": questions})
     write_json(folder / "v2_mscoco_train2014_annotations.json", {"annotations": answers, "license": {}})
     write_json(folder / "v2_OpenEnded_mscoco_val2014_questions.json", {"questions": [question(42000, 42, "Red?")]})
-    write_json(
-        folder / "v2_mscoco_val2014_annotations.json", {"annotations": [annotation(42000, 42, {"yes": 8, "No": 2})]}
-    )
+    red = annotation(42000, 42, {"yes": 8, "No": 2}, "yes/no")
+    write_json(folder / "v2_mscoco_val2014_annotations.json", {"annotations": [red]})
     write_json(folder / "v2_OpenEnded_mscoco_test2015_questions.json", {"questions": [question(1000, 1, "Who?")]})
 
 
@@ -203,12 +202,27 @@ def test_vqa_in_both_forms(images: Path, tmp_path: Path) -> None:
     write_vqa(tmp_path / "official")
     splits = datasets_scripts.load("vqa_v2", "qa", annotation_dir=tmp_path / "official", image_dir=images)
     assert splits["train"].features["answers"] == List({"answer": Value("string"), "score": Value("float64")})
+    assert splits["train"].features["people_answers"] == List(Value("string"))
     image = str(images / "train2014" / f"COCO_train2014_{PADDED}.jpg")
     many = [{"answer": "2", "score": 1.0}, {"answer": "3", "score": 2 / 3}, {"answer": "many", "score": 1 / 3}]
     expected = {
         "train": [
-            {"id": "9000", "image": image, "question": "What is this?", "answers": [{"answer": "net", "score": 1.0}]},
-            {"id": "9001", "image": image, "question": "How many?", "answers": many},
+            {
+                "id": "9000",
+                "image": image,
+                "question": "What is this?",
+                "answers": [{"answer": "net", "score": 1.0}],
+                "people_answers": ["net"] * 10,
+                "answer_type": "other",
+            },
+            {
+                "id": "9001",
+                "image": image,
+                "question": "How many?",
+                "answers": many,
+                "people_answers": ["2"] * 4 + ["two"] * 3 + ["3"] * 2 + ["the many."],
+                "answer_type": "number",
+            },
         ],
         "validation": [
             {
@@ -216,6 +230,8 @@ def test_vqa_in_both_forms(images: Path, tmp_path: Path) -> None:
                 "image": str(images / "val2014" / "COCO_val2014_000000000042.jpg"),
                 "question": "Red?",
                 "answers": [{"answer": "yes", "score": 1.0}, {"answer": "no", "score": 2 / 3}],
+                "people_answers": ["yes"] * 8 + ["No"] * 2,
+                "answer_type": "yes/no",
             }
         ],
         "test": [
@@ -224,6 +240,8 @@ def test_vqa_in_both_forms(images: Path, tmp_path: Path) -> None:
                 "image": str(images / "test2015" / "COCO_test2015_000000000001.jpg"),
                 "question": "Who?",
                 "answers": [],
+                "people_answers": [],
+                "answer_type": "",
             }
         ],
     }
@@ -238,7 +256,8 @@ def test_vqa_in_both_forms(images: Path, tmp_path: Path) -> None:
     }
     for split, rows in lines.items():
         write_jsonl(tmp_path / "released" / "vqa" / f"vqa_k_{split}.jsonl", rows)
-    assert load_rows("vqa_v2", "qa", annotation_dir=tmp_path / "released", image_dir=images) == expected
+    scores_alone = {split: [row | {"people_answers": []} for row in rows] for split, rows in expected.items()}
+    assert load_rows("vqa_v2", "qa", annotation_dir=tmp_path / "released", image_dir=images) == scores_alone
 
 
 @pytest.mark.parametrize(

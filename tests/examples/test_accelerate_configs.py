@@ -170,4 +170,5 @@ def test_deepspeed_does_what_ddp_does(small_data: Path, pretrained: Path, tmp_pa
     for config in ("ddp.yaml", "deepspeed_zero2.yaml"):
         options = ["--main_process_port", "0", "--", "--mixed_precision", "fp32"]
         finish(start(config, small_data, pretrained, tmp_path / config, *options))
-    assert_close(tmp_path / "deepspeed_zero2.yaml", weights(tmp_path / "ddp.yaml"), atol=1e-7)
+    # To the last bit of fp32, which is 1e-7 of small numbers and more of larger ones.
+    assert_close(tmp_path / "deepspeed_zero2.yaml", weights(tmp_path / "ddp.yaml"), atol=1e-7, rtol=1.2e-7)

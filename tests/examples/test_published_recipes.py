@@ -32,6 +32,7 @@ TASKS: dict[str, Any] = {
 THREE = {"train": 2, "validation": 1, "test": 1}
 # How many rows the miniatures have; None where the embedded data set is made.
 ROWS: dict[str, dict[str, int] | None] = {
+    "multiple_choice_custom": THREE,
     "multiple_choice_moving_shapes": None,
     "multiple_choice_msrvtt": {"train": 0, "test": 2},
     "multiple_choice_tgif_action": THREE,
@@ -39,6 +40,7 @@ ROWS: dict[str, dict[str, int] | None] = {
     "pretraining_coco_visual_genome": {"train": 9, "validation": 4},
     "pretraining_moving_shapes": None,
     "retrieval_activitynet_4x2": {"train": 2, "test": 1, "val2": 1},
+    "retrieval_custom": THREE,
     "retrieval_didemo_4x1": THREE,
     "retrieval_didemo_8x2": THREE,
     "retrieval_moving_shapes": None,
@@ -144,9 +146,14 @@ def test_pretraining_on_coco_and_visual_genome(negatives: str, data: Path, pretr
 def test_image_questions(data: Path, pretrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = run(run_video_qa, "video_qa_vqa_v2", pretrained, "out")
     assert results["steps"] == 2
-    # Of the first question "net" has score 1; of the second "yes" has 1 and "no" 2/3.
-    possible = [(first + second) / 2 for first in (0, 1) for second in (0, 2 / 3, 1)]
-    assert any(results["validation"]["score"] == pytest.approx(score) for score in possible)
+    # Of the first question "net" has 1; of the second "yes", of 8 people in 10, has 1, and "no", of 2, has 0.6.
+    possible = [(first + second) / 2 for first in (0, 1) for second in (0, 0.6, 1)]
+    assert any(results["validation"]["vqa_accuracy"] == pytest.approx(score) for score in possible)
+    assert set(results["validation"]) == {
+        "vqa_accuracy",
+        "vqa_accuracy_by_type",
+        "vqa_accuracy_by_inference_clips",
+    }
     assert results["test"] == {}
     assert "the split 'test' has no answers, and is not evaluated" in capsys.readouterr().err
 

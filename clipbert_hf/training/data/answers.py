@@ -39,12 +39,11 @@ def answers_to_learn(rows: Sequence[Row], kind: AnswerKind, data: DataSource, si
     return list(build_answer_vocabulary(given, top_k=size, count="all").answers)
 
 
-def learned_answers(start_from: str | None, data: DataSource) -> list[str]:
-    """The answers of the model that a run starts from.
+def learned_answers(start_from: str | None) -> list[str]:
+    """The answers of the model that a run starts from, and evaluates as it is.
 
     Args:
         start_from: A model folder or Hub id.
-        data: The data set, which has no training split to take them from.
 
     Raises:
         RecipeError: If the run starts from no model, or from one with another head.
@@ -53,15 +52,14 @@ def learned_answers(start_from: str | None, data: DataSource) -> list[str]:
     config = None if start_from is None else ClipBertConfig.from_pretrained(start_from)
     if config is None or config.architectures != [name]:
         raise RecipeError(
-            f"data set {data.dataset} in {data.data_dir} has no split 'train' to take the answers from: start_from "
-            f"must be a {name}; got {start_from}"
+            f"without training the answers are those of the model: start_from must be a {name}; got {start_from}"
         )
     return [config.id2label[index] for index in range(len(config.id2label))]
 
 
 def drop_unanswered_test(splits: Splits) -> None:
     """Leave out a test that cannot be scored: a challenge keeps its answers to itself, as VQA v2 does."""
-    if "test" in splits and not any(row.get("answers") for row in splits["test"]):
+    if "test" in splits and not any(row.get("answers") or row.get("people_answers") for row in splits["test"]):
         del splits["test"]
         if PartialState().is_main_process:
             sys.stderr.write("the split 'test' has no answers, and is not evaluated\n")

@@ -1,8 +1,15 @@
-"""Captions: which are true of a video, which serve as wrong ones, and the videos with both that retrieval trains on."""
+"""Captions: which are true of a video, which serve as wrong ones, and the videos with both that retrieval trains on.
+
+A caption that says the same as one of the video's own is never a wrong one, wherever it comes from; what that means
+is :func:`caption_key`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import string
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -15,8 +22,37 @@ from .splits import Row
 Negatives = Literal["random", "hard", "in_batch"]
 
 
+class _CountedCharacters(dict[int, int | None]):
+    """For ``str.translate``: each character as it is, or None for those that do not count; found out as they come."""
+
+    def __missing__(self, point: int) -> int | None:
+        character = chr(point)
+        # Punctuation, white space and other separators; control characters and such as are not seen.
+        ignored = unicodedata.category(character)[0] in "PZC" or character in string.punctuation
+        self[point] = None if ignored else point
+        return self[point]
+
+
+_COUNTED = _CountedCharacters()
+
+
+@lru_cache(maxsize=1 << 16)
+def caption_key(caption: str) -> str:
+    """What of a caption counts where captions are compared: captions with the same key say the same.
+
+    That is its letters, digits and symbols, in order and whatever their case, in the Unicode form NFKC. White space,
+    punctuation and characters that are not seen do not count, within words neither.
+
+    >>> {caption_key(text) for text in ("A man's T-shirt.", "a mans t shirt", "A  MAN 'S T-SHIRT !")}
+    {'amanstshirt'}
+    """
+    if not caption.isascii():
+        caption = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", caption).casefold())
+    return caption.casefold().translate(_COUNTED)
+
+
 class CaptionPool:
-    """The captions of a split, and which of them are true of a video.
+    """The captions of a split, and which of them are true of a video: its own, and those that say the same.
 
     Of several data sets, a wrong caption comes from the one that the video is of: the style of another would give it
     away.
@@ -36,12 +72,25 @@ class CaptionPool:
 
     def draw(self, video: str, generator: np.random.Generator) -> str | None:
         """A caption of another video; None where there seems to be none."""
-        captions = self.captions[self.sources[video]]
+        captions, true = self.captions[self.sources[video]], self._true(video)
         for _ in range(100):
             text = captions[int(generator.integers(len(captions)))]
-            if text not in self.own[video]:
+            if caption_key(text) not in true:
                 return text
         return None
+
+    def wrong(self, video: str, captions: Iterable[str]) -> list[str]:
+        """Those of some captions that are not true of a video; of several that say the same, the first."""
+        true = self._true(video)
+        wrong: dict[str, str] = {}
+        for text in captions:
+            if caption_key(text) not in true:
+                wrong.setdefault(caption_key(text), text)
+        return list(wrong.values())
+
+    def _true(self, video: str) -> set[str]:
+        """The keys of a video's own captions; made when they are asked for, since those of all take much memory."""
+        return {caption_key(text) for text in self.own[video]}
 
     def draw_alike(self, row: Row, generator: np.random.Generator, *, among: int) -> str | None:
         """Of several captions of other videos the one that has the most words in common with the row's."""
@@ -58,12 +107,7 @@ class CaptionPool:
         video = samples[place]["rows"][0]["video"]
         following = [*samples[place + 1 :], *samples[:place]]
         rows = [row for sample in following for row in sample["rows"]]
-        wrong = [
-            row["caption"]
-            for row in rows
-            if self.sources[row["video"]] == self.sources[video] and row["caption"] not in self.own[video]
-        ]
-        return list(dict.fromkeys(wrong))
+        return self.wrong(video, [row["caption"] for row in rows if self.sources[row["video"]] == self.sources[video]])
 
 
 class RetrievalSamples:
@@ -97,7 +141,8 @@ class RetrievalSamples:
         wrong: list[str] = []
         if self.negatives != "in_batch":
             for row in sample["rows"]:
-                hard = list(row.get("hard_negatives") or ()) if self.negatives == "hard" else []
+                given = row.get("hard_negatives") if self.negatives == "hard" else None
+                hard = self.pool.wrong(row["video"], given or ())
                 order = generator.permutation(len(hard))[: self.number]
                 wrong += [hard[index] for index in order]
                 missing = self.number - len(order)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from ...model.processing_clipbert import ClipBertProcessor
 from ...model.video_processing_clipbert import ClipBertVideoProcessor
-from ..recipe import RecipeError, ScriptSettings, Settings, setting
+from ..recipe import RecipeError, ScriptSettings, Settings, check_at_least, setting
 from .loaders import create_loader, group_by_video, group_rows
 from .splits import Row
 
@@ -22,13 +22,30 @@ if TYPE_CHECKING:
 
 
 def check_inference_clips(counts: Sequence[int]) -> None:
-    """Check that one pass over the largest number of clips serves all.
+    """Check that the dense clips of the largest number hold those of every other one, so that one pass serves all.
 
     Raises:
         RecipeError: If not.
     """
     if not counts or min(counts) < 1 or any(max(counts) % count for count in counts):
         raise RecipeError(f"inference_clips must be numbers of at least 1 that divide the largest; got {list(counts)}")
+
+
+def adds_single_clip(counts: Sequence[int], single_clip: str) -> bool:
+    """Whether an evaluation reads one clip more than its largest number, after the dense ones.
+
+    Dense clips of N are every (K / N)-th of those of K. A single clip is among these only where it is the first of
+    them; where a task has it elsewhere in the video, it is read for itself and is no part of the others.
+
+    Args:
+        counts: The numbers of clips that the evaluation compares.
+        single_clip: Where one clip lies; see :class:`ClipSamples`.
+
+    Example:
+        >>> adds_single_clip([1, 16], "middle"), adds_single_clip([1, 16], "dense"), adds_single_clip([1], "middle")
+        (True, False, False)
+    """
+    return single_clip != "dense" and 1 in counts and max(counts) > 1
 
 
 @dataclass(kw_only=True)
@@ -48,6 +65,7 @@ class ClipSettings(Settings):
     def check(self) -> None:
         """See the base."""
         super().check()
+        check_at_least(self, {"training_clips": 1, "validation_clips": 1})
         check_inference_clips(self.inference_clips)
 
 
@@ -60,6 +78,11 @@ class QuestionSettings(ClipSettings):
         "videos", "an epoch has every video once, with questions drawn at random; or every question once"
     )
     text_only: bool = setting(False, "no video, in training and test: how far do the texts alone lead?")
+
+    def check(self) -> None:
+        """See the base."""
+        super().check()
+        check_at_least(self, {"questions_per_video": 1})
 
     def clips_seen(self, counts: list[int]) -> list[int]:
         """The numbers of clips that an evaluation with these tells apart: without a video all would be the same."""
@@ -76,7 +99,8 @@ class ClipSamples:
 
     Args:
         processor: Of the model.
-        clips: Clips a video.
+        clips: Clips a video; or the numbers of clips that an evaluation compares, of which the largest is read, and
+            after these the single clip where :func:`adds_single_clip`.
         training: Whether clips are drawn at random, and rows chosen.
         training_sampling: Where training clips lie.
         most_rows: In training, the most rows of a video; null: all.
@@ -89,34 +113,43 @@ class ClipSamples:
         self,
         processor: ClipBertProcessor,
         *,
-        clips: int,
+        clips: int | Sequence[int],
         training: bool,
         most_rows: int | None = None,
         text_only: bool = False,
         single_clip: str = "dense",
         training_sampling: str = "random",
     ) -> None:
-        self.processor, self.clips, self.training = processor.video_processor, clips, training
+        counts = [clips] if isinstance(clips, int) else list(clips)
+        self.processor, self.training = processor.video_processor, training
         self.most_rows, self.text_only = most_rows, text_only
-        self.strategy = training_sampling if training else single_clip if clips == 1 else "dense"
+        strategy = training_sampling if training else single_clip if max(counts) == 1 else "dense"
+        self.parts = [(max(counts), strategy)]  # numbers of clips, and where they lie
+        if not training and adds_single_clip(counts, single_clip):
+            self.parts.append((1, single_clip))
 
     def __call__(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
         """One sample: ``pixels`` (1, K, T, 3, L, L) and ``rows``."""
         if self.text_only:
             pixels = self._nothing(clips=1)  # all clips would be the same
         else:
-            pixels = self.processor(
-                rows[0]["video"],
-                num_clips=self.clips,
-                sampling_strategy=self.strategy,
-                generator=generator,
-                pixel_dtype=pixel_dtype(self.processor),
-            )["pixel_values_videos"]
+            read = [
+                self.processor(
+                    rows[0]["video"],
+                    num_clips=number,
+                    sampling_strategy=strategy,
+                    generator=generator,
+                    pixel_dtype=pixel_dtype(self.processor),
+                )["pixel_values_videos"]
+                for number, strategy in self.parts
+            ]
+            pixels = read[0] if len(read) == 1 else torch.cat(read, dim=1)
         return {"pixels": pixels, "rows": self._some(rows, generator)}
 
     def without_video(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
         """The sample of a video that cannot be read: as many clips, of nothing."""
-        return {"pixels": self._nothing(clips=self.clips), "rows": self._some(rows, generator)}
+        clips = sum(number for number, _ in self.parts)
+        return {"pixels": self._nothing(clips=clips), "rows": self._some(rows, generator)}
 
     def _some(self, rows: list[Row], generator: np.random.Generator) -> list[Row]:
         if not self.training or self.most_rows is None or len(rows) <= self.most_rows:
@@ -140,7 +173,7 @@ def create_question_loader(
     processor: ClipBertProcessor,
     collate: Callable[[list[Any]], Any],
     *,
-    clips: int,
+    clips: int | Sequence[int],
     training: bool = False,
     single_clip: str = "dense",
 ) -> DataLoader[Any]:
@@ -151,7 +184,7 @@ def create_question_loader(
         recipe: The settings.
         processor: Of the model.
         collate: Turns samples of :class:`ClipSamples` into a batch.
-        clips: Clips of a video.
+        clips: Clips of a video, or the numbers of clips that an evaluation compares; see :class:`ClipSamples`.
         training: Whether clips and questions are drawn.
         single_clip: See :class:`ClipSamples`.
     """
@@ -195,9 +228,23 @@ class TaskOnPixels:
     def __init__(self, task: Task, processor: ClipBertVideoProcessor) -> None:
         self.task, self.processor = task, processor
 
-    def loss(self, model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
+    @property
+    def metric_names(self) -> Collection[str]:
+        """The task's."""
+        return self.task.metric_names
+
+    def loss(self, model: nn.Module, batch: dict[str, Any]) -> torch.Tensor | Mapping[str, torch.Tensor]:
         """The task's."""
         return self.task.loss(model, self._normalize(batch))
+
+    @property
+    def evaluation_size(self) -> str:
+        """The task's, if it has one."""
+        return getattr(self.task, "evaluation_size", "")
+
+    def label_counts(self, batch: dict[str, Any]) -> int | Mapping[str, int]:
+        """The task's."""
+        return self.task.label_counts(batch)
 
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Any]:
         """The task's."""

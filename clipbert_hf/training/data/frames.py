@@ -114,8 +114,8 @@ class PretrainingSamples:
     def _wrong(self, row: Row, generator: np.random.Generator) -> str | None:
         """A caption that does not match; None where there seems to be none."""
         wants_hard = self.negatives == "hard" and generator.random() < self.hard_negatives
-        hard = row.get("hard_negatives") or ()
-        if wants_hard and hard:
+        hard = self.pool.wrong(row["video"], row.get("hard_negatives") or ()) if wants_hard else []
+        if hard:
             return hard[int(generator.integers(len(hard)))]
         return self.pool.draw_alike(row, generator, among=self.hard_candidates if wants_hard else 1)
 

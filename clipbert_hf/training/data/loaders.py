@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Any
@@ -67,6 +69,14 @@ class VideoDataset(Dataset[Any]):
 
     def __len__(self) -> int:
         return len(self.groups)
+
+    def fingerprint(self) -> str:
+        """A hash of all rows but for where their videos lie, which may be moved."""
+        digest = hashlib.sha256()
+        for group in self.groups:
+            rows = [{name: value for name, value in row.items() if name not in ("video", "image")} for row in group]
+            digest.update(json.dumps(rows, sort_keys=True, default=str).encode())
+        return digest.hexdigest()[:16]
 
     def __getitem__(self, position: tuple[int, int]) -> tuple[Any, list[Unreadable]]:
         epoch, index = position

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 from accelerate import PartialState
 from datasets import DatasetDict
 
@@ -16,6 +18,7 @@ from datasets_scripts.loading import LOADERS as ANNOTATED
 from datasets_scripts.moving_shapes import load_moving_shapes
 
 from ..recipe import DataSettings, DataSource, RecipeError, ScriptSettings
+from ..recipe_parsing import check_keys
 
 Row = dict[str, Any]
 Splits = dict[str, list[Row]]
@@ -51,18 +54,14 @@ def load_task_splits(settings: ScriptSettings, task: str) -> Splits:
         The rows of each split, as :func:`load_splits` does; without a training split, ``train`` has no rows.
 
     Raises:
-        RecipeError: If rows are those of another task, or there is something to train but no split for it, or
-            ``best_metric`` and no split for that.
+        RecipeError: If rows are those of another task or their text is blank, or there is something to train but no
+            split for it, or ``best_metric`` and no split for that.
     """
     config = settings.dataset_config or task
     splits = load_splits(settings, config)
-    column = _COLUMNS[task]
-    wrong = next((row for rows in splits.values() for row in rows if column not in row), None)
-    if wrong is not None:
-        raise RecipeError(
-            f"{task} needs rows with {column!r}, and row {wrong['id']} of {_described(settings, config)} has "
-            f"{', '.join(wrong)}; dataset_config chooses other rows"
-        )
+    _check_rows(splits, task, _described(settings, config))
+    if settings.validation_rows is not None and "validation" in splits:
+        splits["validation"] = some_videos(splits["validation"], settings.validation_rows, settings.seed)
     if not settings.trains:
         return {"train": [], **splits}
     has = f"{_described(settings, config)} has {', '.join(splits)}"
@@ -78,6 +77,47 @@ def load_task_splits(settings: ScriptSettings, task: str) -> Splits:
         if PartialState().is_main_process:
             sys.stderr.write(f"no split 'validation': {has}; the latest weights are kept\n")
     return splits
+
+
+def some_videos(rows: list[Row], number: int, seed: int) -> list[Row]:
+    """The rows of as many videos, drawn at random, as it takes for a number of rows; in their order.
+
+    Args:
+        rows: Of a split.
+        number: How many are enough.
+        seed: Of the draw.
+    """
+    counts = Counter(row["video"] for row in rows)
+    videos = list(counts)
+    kept: set[str] = set()
+    enough = 0
+    for place in np.random.default_rng(seed).permutation(len(videos)):
+        if enough >= number:
+            break
+        kept.add(videos[place])
+        enough += counts[videos[place]]
+    return [row for row in rows if row["video"] in kept]
+
+
+def _check_rows(splits: Splits, task: str, described: str) -> None:
+    """Check that rows are those of a task, and that their captions or questions are texts; options have their own."""
+    column = _COLUMNS[task]
+    for split, rows in splits.items():
+        for row in rows:
+            if column not in row:
+                raise RecipeError(
+                    f"{task} needs rows with {column!r}, and row {row['id']} of {described} has {', '.join(row)}; "
+                    "dataset_config chooses other rows"
+                )
+            if column == "options":
+                continue
+            further = [("hard_negatives", text) for text in row.get("hard_negatives") or ()]
+            for name, text in ((column, row[column]), *further):
+                if not isinstance(text, str) or not text.strip():
+                    raise RecipeError(
+                        f"{task} needs rows whose {name!r} is a text that is not blank, and row {row['id']} of the "
+                        f"split {split!r} of {described} has {text!r}"
+                    )
 
 
 def _described(data: DataSettings, config: str) -> str:
@@ -118,11 +158,17 @@ def load_source(source: DataSource, config: str) -> Splits:
     """Load one data set; see :func:`load_splits`."""
     if source.dataset not in LOADERS:
         raise RecipeError(f"dataset must be one of {', '.join(sorted(LOADERS))}; got {source.dataset!r}")
-    loaded = LOADERS[source.dataset](config, source.data_dir, **source.dataset_options)
+    loader = LOADERS[source.dataset]
+    if loader is load_moving_shapes:  # the others name the options that they have
+        known = [*inspect.signature(loader).parameters][2:]
+        check_keys(source.dataset_options, known, name="dataset_options")
+    loaded = loader(config, source.data_dir, **source.dataset_options)
     splits = {name: split.to_list() for name, split in loaded.items() if len(split)}
     for row in (row for rows in splits.values() for row in rows):
         if "image" in row:
             row.setdefault("video", row["image"])  # an image is a video of one frame
+        if row.get("people_answers"):
+            row["people_answers"] = [*map(sys.intern, row["people_answers"])]  # millions, of which few differ
     return splits
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from torch import nn
 
 from ...metrics import choice_accuracy
@@ -61,9 +63,12 @@ class ChoiceCollator:
                 )
             )
         inputs["pixel_values_videos"] = torch.cat([sample["pixels"] for sample in samples])
+        # Equal options count as one, the first of them.
+        firsts = [[row["options"].index(text) for text in row["options"]] for row in rows]
         return {
             "inputs": inputs,
-            "labels": torch.tensor([row["answer"] for row in rows]),
+            "labels": torch.tensor([first[row["answer"]] for first, row in zip(firsts, rows, strict=True)]),
+            "firsts": firsts,
             "questions": [len(group) for group in groups],
             "ids": [row["id"] for row in rows],
         }
@@ -74,26 +79,42 @@ class MultipleChoiceTask:
 
     Args:
         score_aggregation: Of the model.
-        inference_clips: The numbers of clips to evaluate; batches hold as many as the largest.
+        inference_clips: The numbers of clips to evaluate; batches hold what
+            :class:`~clipbert_hf.training.data.clips.ClipSamples` reads for these.
         answer_by: The kind of model.
     """
+
+    single_clip = "middle"  # one clip lies a third into the video, as published for this task
 
     def __init__(self, score_aggregation: Any, inference_clips: Sequence[int], answer_by: AnswerBy) -> None:
         self.score_aggregation, self.answer_by = score_aggregation, answer_by
         self.inference_clips = sorted(inference_clips)
 
+    @property
+    def metric_names(self) -> list[str]:
+        """See :class:`clipbert_hf.training.loop.Task`."""
+        return ["accuracy", *(f"accuracy_by_inference_clips/{count}" for count in self.inference_clips)]
+
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
         """Cross-entropy over the choices."""
         return model(**batch["inputs"], labels=batch["labels"]).loss
+
+    def label_counts(self, batch: dict[str, Any]) -> int:
+        """Questions."""
+        return len(batch["labels"])
 
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Any]:
         """For each video a list of (right choice, {number of clips: chosen one})."""
         clip_logits = model(**batch["inputs"]).clip_logits  # (N, K, L), or (N * L, K, 2 or 1) of a retrieval model
         chosen = {}
-        for count, logits in logits_by_clips(clip_logits, self.score_aggregation, self.inference_clips).items():
+        by_clips = logits_by_clips(
+            clip_logits, self.score_aggregation, self.inference_clips, single_clip=self.single_clip
+        )
+        for count, logits in by_clips.items():
             if self.answer_by == "retrieval":
                 logits = match_scores(logits).unflatten(0, (len(batch["labels"]), -1))
-            chosen[count] = logits.argmax(-1).tolist()
+            choices = zip(batch["firsts"], logits.argmax(-1).tolist(), strict=True)
+            chosen[count] = [first[choice] for first, choice in choices]
         rights = batch["labels"].tolist()
         questions = [(right, {count: chosen[count][place] for count in chosen}) for place, right in enumerate(rights)]
         ends = np.cumsum(batch["questions"]).tolist()
@@ -111,18 +132,54 @@ class MultipleChoiceTask:
         return metrics
 
 
-def check_options(rows: Sequence[Row]) -> None:
-    """Check that the model can compare the options.
+def check_options(rows: Sequence[Row], answer_by: AnswerBy = "choice", split: str | None = None) -> None:
+    """Check that the model can compare the options, before anything is trained.
+
+    An option may be there twice, as captions of other videos may: equal options count as one. Where it is the right
+    one, that is said.
+
+    Args:
+        rows: Of a split.
+        answer_by: Whether options are read with their question, or as captions.
+        split: Its name, for messages.
 
     Raises:
-        RecipeError: If questions differ in their number of options, or an answer is none of them.
+        RecipeError: If a question or an option is blank, questions differ in their number of options, or an answer is
+            none of them; the row is named, and the split.
     """
-    numbers = {len(row["options"]) for row in rows}
-    if len(numbers) > 1:
-        raise RecipeError(f"all questions must have the same number of options; got {sorted(numbers)}")
+    of_split = "" if split is None else f" of the split {split!r}"
+    twice = []
     for row in rows:
-        if not 0 <= row["answer"] < len(row["options"]):
-            raise RecipeError(f"answer of question {row['id']} must be an index of its options; got {row['answer']}")
+        place, options, answer = f"question {row['id']}{of_split}", row["options"], row["answer"]
+        if answer_by == "choice" and not _is_text(row.get("question")):
+            raise RecipeError(
+                f"{place} must be a text that is not blank; got {row.get('question')!r}. answer_by=retrieval reads the "
+                "options as captions and needs no question (--answer_by retrieval --epochs 0)"
+            )
+        blank = next((number for number, option in enumerate(options) if not _is_text(option)), None)
+        if blank is not None:
+            raise RecipeError(f"option {blank} of {place} must be a text that is not blank; got {options[blank]!r}")
+        if len(options) < 2:
+            raise RecipeError(f"{place} must have at least two options; got {options}")
+        if len(options) != len(rows[0]["options"]):
+            raise RecipeError(
+                f"all questions{of_split} must have the same number of options; got {len(rows[0]['options'])} of "
+                f"question {rows[0]['id']} and {len(options)} of question {row['id']}"
+            )
+        if not isinstance(answer, int) or not 0 <= answer < len(options):
+            raise RecipeError(
+                f"the answer to {place} must be an index of its {len(options)} options, from 0; got {answer!r}"
+            )
+        if options.count(options[answer]) > 1:
+            twice.append(row["id"])
+    if twice and PartialState().is_main_process:
+        sys.stderr.write(
+            f"{len(twice):,} questions{of_split} have their right option twice, such as {twice[0]}: either counts\n"
+        )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def model_class(answer_by: AnswerBy) -> type[ClipBertForMultipleChoice] | type[ClipBertForVideoTextRetrieval]:

@@ -101,9 +101,16 @@ class PretrainingCollator:
 class PretrainingTask:
     """See :class:`clipbert_hf.training.loop.Task`."""
 
-    def loss(self, model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
-        """The sum of both losses."""
-        return model(**batch["inputs"]).loss
+    metric_names = ("mlm_accuracy", "itm_accuracy", "mean_accuracy")
+
+    def loss(self, model: nn.Module, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """Of masked words and of matches."""
+        output = model(**batch["inputs"])
+        return {"mlm": output.mlm_loss, "itm": output.itm_loss}
+
+    def label_counts(self, batch: dict[str, Any]) -> dict[str, int]:
+        """Masked words, and texts that do or do not match."""
+        return {name: int((batch["inputs"][f"{name}_labels"] != IGNORED).sum()) for name in ("mlm", "itm")}
 
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[dict[str, np.ndarray]]:
         """For each video, of the masked tokens and of the matches, what was guessed and what is right: (2, asked)."""

@@ -18,10 +18,11 @@ from torch.utils.data import DataLoader
 from ...metrics import retrieval_metrics
 from ...model.processing_clipbert import ClipBertProcessor
 from ..data.captions import CaptionPool, RetrievalSamples
-from ..data.clips import ClipSamples, ClipSettings
+from ..data.clips import ClipSamples, ClipSettings, adds_single_clip
 from ..data.loaders import create_loader, group_by_video, group_rows
 from ..data.splits import Row
 from ..recipe import ScriptSettings, check_at_least, setting
+from ..sharding import forward_method
 from .clip_scores import logits_by_clips, match_scores
 
 
@@ -91,10 +92,14 @@ class RetrievalTask:
     Args:
         processor: Of the model.
         rows: The split to evaluate.
-        inference_clips: The numbers of clips to evaluate; batches hold as many as the largest.
+        inference_clips: The numbers of clips to evaluate; batches hold what
+            :class:`~clipbert_hf.training.data.clips.ClipSamples` reads for these.
         eval_pairs: Most pairs that are scored at once.
         dual_softmax_scale: Of further metrics.
+        retrieval_loss: Of the model.
     """
+
+    single_clip = "middle"  # one clip lies a third into the video, as published for this task
 
     def __init__(
         self,
@@ -104,21 +109,45 @@ class RetrievalTask:
         *,
         eval_pairs: int,
         dual_softmax_scale: float | None = None,
+        retrieval_loss: str = "cross_entropy",
     ) -> None:
         self.processor, self.eval_pairs, self.dual_softmax_scale = processor, eval_pairs, dual_softmax_scale
+        self.retrieval_loss = retrieval_loss
         self.inference_clips = sorted(inference_clips)
         self.texts = [row["caption"] for row in rows]
         names = {group[0]["video"]: index for index, group in enumerate(group_by_video(rows))}
         self.columns, self.video_of_text = names, np.array([names[row["video"]] for row in rows], dtype=np.int64)
 
+    @property
+    def metric_names(self) -> list[str]:
+        """See :class:`clipbert_hf.training.loop.Task`."""
+        of_both_ways = retrieval_metrics(np.zeros((1, 1)), np.zeros(1, dtype=np.int64))
+        names = [f"{way}/{name}" for way, values in of_both_ways.items() for name in values]
+        dual = [] if self.dual_softmax_scale is None else [f"dual_softmax/{name}" for name in names]
+        return [*(f"r1_by_inference_clips/{count}" for count in self.inference_clips), *names, *dual]
+
+    @property
+    def evaluation_size(self) -> str:
+        """How many clips are scored with how many texts."""
+        clips = max(self.inference_clips) + adds_single_clip(self.inference_clips, self.single_clip)
+        pairs = len(self.texts) * len(self.columns) * clips
+        return f"{len(self.texts):,} texts x {len(self.columns):,} videos x {clips} clips are {pairs:,} pairs"
+
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
         """Cross-entropy or rank loss of the aggregated logits."""
         return model(**batch["inputs"], labels=batch["labels"]).loss
 
+    def label_counts(self, batch: dict[str, Any]) -> int:
+        """Captions; with the rank loss, pairs of a caption that fits a video and one that does not."""
+        if self.retrieval_loss == "cross_entropy":
+            return len(batch["labels"])
+        of_videos = batch["labels"].cpu().split(batch["inputs"]["texts_per_video"].tolist())
+        return sum(int(labels.sum()) * int((1 - labels).sum()) for labels in of_videos)
+
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Any]:
         """For each video its name, and with each number of clips its score with every text."""
-        bare: Any = getattr(model, "module", model)  # what accelerate wraps around it knows no get_grid_features
-        grid = bare.get_grid_features(**batch["inputs"])  # once for all texts
+        grid = forward_method(model, "get_grid_features")(**batch["inputs"])  # once for all texts
+        config: Any = getattr(model, "module", model).config
         videos, step = len(grid), max(self.eval_pairs // len(grid), 1)
         parts: dict[int, list[torch.Tensor]] = {count: [] for count in self.inference_clips}
         for first in range(0, len(self.texts), step):
@@ -126,7 +155,9 @@ class RetrievalTask:
             tokens = self.processor(text=some)
             inputs = {name: tokens[name].repeat(videos, 1).to(grid.device) for name in ("input_ids", "attention_mask")}
             output = model(**inputs, grid_features=grid, texts_per_video=[len(some)] * videos)
-            by_clips = logits_by_clips(output.clip_logits, bare.config.score_aggregation, self.inference_clips)
+            by_clips = logits_by_clips(
+                output.clip_logits, config.score_aggregation, self.inference_clips, single_clip=self.single_clip
+            )
             for count, logits in by_clips.items():
                 parts[count].append(match_scores(logits).unflatten(0, (videos, len(some))))
         scores = {count: torch.cat(some, dim=1).float().cpu().numpy() for count, some in parts.items()}
@@ -177,7 +208,7 @@ def create_training_loader(
 
 
 def create_evaluation_loader(
-    rows: Sequence[Row], recipe: RetrievalRecipe, processor: ClipBertProcessor, *, clips: int
+    rows: Sequence[Row], recipe: RetrievalRecipe, processor: ClipBertProcessor, *, clips: int | Sequence[int]
 ) -> DataLoader[Any]:
     """A loader of videos alone, each once, against which :class:`RetrievalTask` scores the split's texts.
 
@@ -185,7 +216,7 @@ def create_evaluation_loader(
         rows: Of a split.
         recipe: The settings.
         processor: Of the model.
-        clips: Clips of a video.
+        clips: Clips of a video, or the numbers of clips that the evaluation compares.
     """
-    read = ClipSamples(processor, clips=clips, training=False, single_clip="middle")
+    read = ClipSamples(processor, clips=clips, training=False, single_clip=RetrievalTask.single_clip)
     return create_loader(group_by_video(rows), read, PixelCollator(), recipe, training=False, blank=read.without_video)

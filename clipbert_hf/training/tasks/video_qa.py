@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,15 +10,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from datasets_scripts.annotations.vocabulary import answer_scores
+from datasets_scripts.annotations.vocabulary import answer_scores, people_answers
 
 from ...metrics import QAAccuracy, count_error, vqa_score
 from ...model.modeling_clipbert import ClipBertForVideoQuestionAnswering, ClipBertForVideoRegression
 from ...model.processing_clipbert import ClipBertProcessor
-from ..data.answers import AnswerKind, answers_to_learn, learned_answers
+from ..data.answer_checks import check_answers, soft_metric
+from ..data.answers import AnswerKind, answers_to_learn, drop_unanswered_test, learned_answers
 from ..data.clips import QuestionTaskSettings
-from ..data.splits import Row
-from ..recipe import setting
+from ..data.splits import Row, Splits
+from ..recipe import RecipeError, setting
 from ..starting_points import create_model
 from .clip_scores import logits_by_clips
 
@@ -31,6 +32,11 @@ class VideoQARecipe(QuestionTaskSettings):
         "open_ended", "answers are words; numbers of repetitions; or soft: the words of several people (VQA v2)"
     )
     answer_vocabulary_size: int | None = setting(None, "only so many answers, the most frequent; null: all")
+    answer_case: Literal["error", "lower", "keep"] = setting(
+        "error",
+        "answers that differ only in case or outer white space, in whichever splits: an error; lower: all answers are "
+        "made lower case and stripped; keep: they are different answers",
+    )
 
 
 class QACollator:
@@ -73,15 +79,26 @@ class QACollator:
         return labels
 
 
+# What answers of each kind are compared by: the figures for each number of clips, and the others.
+_METRICS: dict[AnswerKind, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "open_ended": (("accuracy",), ("upper_bound", "accuracy_by_type/*")),
+    "count": (("mse",), ("mse_unrounded", "accuracy")),
+    "soft": (("vqa_accuracy", "soft_score"), ("vqa_accuracy_by_type/*",)),
+}
+
+
 class VideoQATask:
     """See :class:`clipbert_hf.training.loop.Task`.
 
     Args:
         answers: The vocabulary.
         score_aggregation: Of the model.
-        inference_clips: The numbers of clips to evaluate; batches hold as many as the largest.
+        inference_clips: The numbers of clips to evaluate; batches hold what
+            :class:`~clipbert_hf.training.data.clips.ClipSamples` reads for these.
         answer_kind: What is predicted.
     """
+
+    single_clip = "dense"  # one clip lies at the start, as published for questions
 
     def __init__(
         self,
@@ -93,14 +110,27 @@ class VideoQATask:
         self.answers, self.score_aggregation, self.answer_kind = answers, score_aggregation, answer_kind
         self.inference_clips = sorted(inference_clips)
 
+    @property
+    def metric_names(self) -> list[str]:
+        """See :class:`clipbert_hf.training.loop.Task`; which one scores soft answers is seen from the rows."""
+        main, further = _METRICS[self.answer_kind]
+        return [*main, *further, *(f"{name}_by_inference_clips/{n}" for name in main for n in self.inference_clips)]
+
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
         """Cross-entropy of the aggregated logits, binary with soft labels; squared error of counts."""
         return model(**batch["inputs"], labels=batch["labels"]).loss
 
+    def label_counts(self, batch: dict[str, Any]) -> int:
+        """Questions with an answer that the model learns."""
+        labels = batch["labels"]
+        return int((labels != -100).sum()) if self.answer_kind == "open_ended" else len(labels)
+
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Any]:
         """For each video a list of (row, {number of clips: predicted answer})."""
         clip_logits = model(**batch["inputs"]).clip_logits  # (N, K, L)
-        by_clips = logits_by_clips(clip_logits, self.score_aggregation, self.inference_clips)
+        by_clips = logits_by_clips(
+            clip_logits, self.score_aggregation, self.inference_clips, single_clip=self.single_clip
+        )
         chosen: dict[int, list[Any]] = {}
         for count, logits in by_clips.items():
             if self.answer_kind == "count":
@@ -113,7 +143,7 @@ class VideoQATask:
             records.append(
                 [
                     (
-                        {name: row.get(name) for name in ("id", "answer", "answers", "answer_type")},
+                        {name: row.get(name) for name in ("id", "answer", "answers", "people_answers", "answer_type")},
                         {n: chosen[n][p] for n in chosen},
                     )
                     for row, p in zip(rows, places, strict=True)
@@ -135,16 +165,15 @@ class VideoQATask:
 
     def _compare(self, predictions: list[Any], rows: list[Row]) -> dict[str, float]:
         """Metrics of the split; the first is the one that is reported for each number of clips."""
-        types = [row["answer_type"] or "all" for row in rows]
+        types = [row["answer_type"] or "untyped" for row in rows]
         if self.answer_kind == "count":
             return count_error(np.array(predictions), np.array([float(row["answer"]) for row in rows]))
         if self.answer_kind == "soft":
-            if any(isinstance(answer, dict) for row in rows for answer in row["answers"]):  # scores are all there is
+            if soft_metric(rows) == "soft_score":
                 pairs = zip(predictions, rows, strict=True)
-                return {"score": float(np.mean([answer_scores(row).get(answer, 0.0) for answer, row in pairs]))}
-            result = vqa_score(predictions, [row["answers"] for row in rows], answer_types=types)
-            first = {"score": result["score"]}
-            return first | {f"score_by_type/{kind}": value for kind, value in result["score_by_type"].items()}
+                return {"soft_score": float(np.mean([answer_scores(row).get(answer, 0.0) for answer, row in pairs]))}
+            result = vqa_score(predictions, [people_answers(row) for row in rows], answer_types=types)
+            return {"vqa_accuracy": result["score"], **_by_type("vqa_accuracy", result["score_by_type"])}
         result = QAAccuracy().compute(
             predictions=predictions,
             references=[row["answer"] for row in rows],
@@ -152,22 +181,60 @@ class VideoQATask:
             vocabulary=self.answers,
         )
         first = {"accuracy": result["accuracy"], "upper_bound": result["upper_bound"]}
-        return first | {f"accuracy_by_type/{kind}": value for kind, value in result["accuracy_by_type"].items()}
+        return first | _by_type("accuracy", result["accuracy_by_type"])
+
+
+def _by_type(name: str, values: Mapping[str, float]) -> dict[str, float]:
+    """A metric for each type of answer, where types are known; a slash would be a level of results.json."""
+    if set(values) == {"untyped"}:
+        return {}
+    return {f"{name}_by_type/{kind.replace('/', '_')}": value for kind, value in values.items()}
+
+
+def prepare_answers(recipe: VideoQARecipe, splits: Splits) -> None:
+    """Check the answers of all splits before anything is trained, and leave out a test whose answers are unknown.
+
+    Args:
+        recipe: The settings.
+        splits: The rows of each; with ``answer_case=lower`` their answers are changed in place.
+
+    Raises:
+        RecipeError: If an answer is none that the settings ask for, or ``best_metric`` is a score that the split
+            ``validation`` cannot have; the row or the split is named.
+    """
+    soft = recipe.answer_kind == "soft"
+    if soft:
+        drop_unanswered_test(splits)
+    labels = [] if recipe.trains or recipe.answer_kind == "count" else learned_answers(recipe.start_from)
+    check_answers(splits, recipe.answer_kind, recipe.answer_case, labels=labels)
+    if soft and recipe.trains and recipe.best_metric is not None and "validation" in splits:
+        name = soft_metric(splits["validation"], "validation")
+        if not recipe.best_metric.startswith(name):
+            raise RecipeError(
+                f"best_metric={recipe.best_metric}: the split 'validation' of {recipe.dataset} in {recipe.data_dir} is "
+                f"scored by {name}, as its rows have {_SCORED_BY[name]}"
+            )
+
+
+_SCORED_BY = {
+    "vqa_accuracy": "what each person answered ('people_answers')",
+    "soft_score": "scores alone ('answers'), and not what each person answered",
+}
 
 
 def choose_answers(recipe: VideoQARecipe, rows: Sequence[Row]) -> list[str]:
-    """The answers that a model learns or, where there is no training split, has learned; none where it counts.
+    """The answers that a model learns or, without training, has learned; none where it counts.
 
     Args:
         recipe: The settings.
         rows: Of the training split.
 
     Raises:
-        RecipeError: If there is neither a training split nor a model that answers questions, or the rows lack what the
-            kind of answers asks for.
+        RecipeError: If there is neither training nor a model that answers questions, or the rows lack what the kind of
+            answers asks for.
     """
-    if not rows and recipe.answer_kind != "count":
-        return learned_answers(recipe.start_from, recipe)
+    if not recipe.trains and recipe.answer_kind != "count":
+        return learned_answers(recipe.start_from)
     return answers_to_learn(rows, recipe.answer_kind, recipe, recipe.answer_vocabulary_size)
 
 
@@ -176,5 +243,5 @@ def create_qa_model(
 ) -> ClipBertForVideoQuestionAnswering | ClipBertForVideoRegression:
     """The model of a run: one that chooses among answers, or one that counts."""
     if recipe.answer_kind == "count":
-        return create_model(ClipBertForVideoRegression, recipe, processor)
-    return create_model(ClipBertForVideoQuestionAnswering, recipe, processor, labels=answers)
+        return create_model(ClipBertForVideoRegression, recipe, processor, trains=recipe.trains)
+    return create_model(ClipBertForVideoQuestionAnswering, recipe, processor, labels=answers, trains=recipe.trains)

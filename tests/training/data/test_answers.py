@@ -30,15 +30,12 @@ def test_learned_answers(tmp_path: Path) -> None:
     labels = ["no", "yes", "red"]
     config = ClipBertConfig(id2label=dict(enumerate(labels)), architectures=["ClipBertForVideoQuestionAnswering"])
     config.save_pretrained(tmp_path / "qa")
-    assert learned_answers(str(tmp_path / "qa"), DATA) == labels
+    assert learned_answers(str(tmp_path / "qa")) == labels
     config.architectures = ["ClipBertForPreTraining"]
     config.save_pretrained(tmp_path / "other")
     for start in (str(tmp_path / "other"), None):
-        with pytest.raises(
-            RecipeError,
-            match=r"data set msrvtt in data/msrvtt has no split 'train' .* start_from must be a ClipBertForVid",
-        ):
-            learned_answers(start, DATA)
+        with pytest.raises(RecipeError, match=r"without training .* start_from must be a ClipBertForVideoQuestionAns"):
+            learned_answers(start)
 
 
 def test_a_test_without_answers_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,6 +44,9 @@ def test_a_test_without_answers_is_left_out(capsys: pytest.CaptureFixture[str]) 
     drop_unanswered_test(splits)
     assert set(splits) == {"train", "validation", "test"}
     assert capsys.readouterr().err == ""
+    splits["test"] = [{"answers": [], "people_answers": ["the"] * 10}]  # of which nothing is left as a label
+    drop_unanswered_test(splits)
+    assert set(splits) == {"train", "validation", "test"}
     splits["test"] = not_answered
     drop_unanswered_test(splits)
     assert set(splits) == {"train", "validation"}

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset, DatasetDict
 from published_miniatures import WRITERS
 
-from clipbert_hf.training.data.splits import load_splits, load_task_splits
+from clipbert_hf.training.data.splits import LOADERS, load_source, load_splits, load_task_splits, some_videos
 from clipbert_hf.training.recipe import DataSettings, DataSource, RecipeError, ScriptSettings
 from datasets_scripts.errors import DatasetError
 
@@ -157,6 +158,27 @@ def test_rows_of_another_task(root: Path) -> None:
         load_task_splits(ScriptSettings(output_dir="x", **data), "retrieval")
 
 
+@pytest.mark.parametrize("text", ["", " \t", None])
+@pytest.mark.parametrize(
+    ("task", "column"),
+    [("retrieval", "caption"), ("pretraining", "caption"), ("qa", "question"), ("retrieval", "hard_negatives")],
+)
+def test_blank_texts_are_named(task: str, column: str, text: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(config: str, folder: str, **options: Any) -> DatasetDict:
+        rows: list[dict[str, Any]] = [{"id": str(n), "video": "v.mp4", "caption": "a caption"} for n in range(2)]
+        for row, value in zip(rows, ("a text", text), strict=True):
+            row[column] = ["a text", value] if column == "hard_negatives" else value
+        return DatasetDict(train=Dataset.from_list(rows[:1]), test=Dataset.from_list(rows))
+
+    monkeypatch.setitem(LOADERS, "own", load)
+    with pytest.raises(RecipeError) as caught:
+        load_task_splits(ScriptSettings(output_dir="x", dataset="own", data_dir="here"), task)
+    assert str(caught.value) == (
+        f"{task} needs rows whose {column!r} is a text that is not blank, and row 1 of the split 'test' of data set "
+        f"own ({task}) in here has {text!r}"
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -169,3 +191,25 @@ def test_further_data_sets_are_checked_too(root: Path, change: Callable[[DataSet
     change(settings)
     with pytest.raises((RecipeError, DatasetError), match=named):
         load_splits(settings, "captions")
+
+
+def test_some_videos() -> None:
+    rows = [
+        {"video": name, "id": f"{name}{number}"}
+        for name, count in zip("abcde", (3, 1, 2, 1, 3), strict=True)
+        for number in range(count)
+    ]
+    some = some_videos(rows, 4, seed=1)
+    assert some == some_videos(rows, 4, seed=1)
+    assert some == [row for row in rows if row["video"] in {one["video"] for one in some}]  # whole videos, in order
+    largest = 3
+    assert 4 <= len(some) < 4 + largest
+    assert some_videos(rows, 100, seed=1) == rows
+    assert {len({row["video"] for row in some_videos(rows, 1, seed=seed)}) for seed in range(9)} == {1}
+    assert len({some_videos(rows, 1, seed=seed)[0]["video"] for seed in range(40)}) == 5
+
+
+def test_options_of_a_data_set_are_checked(small_data: Path) -> None:
+    source = DataSource(dataset="moving_shapes", data_dir=str(small_data), dataset_options={"trian": 3})
+    with pytest.raises(RecipeError, match=r"dataset_options: unknown key 'trian' \(did you mean 'train'\?\)"):
+        load_source(source, "qa")

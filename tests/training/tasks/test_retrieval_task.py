@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import forked_runs
@@ -16,7 +17,7 @@ from clipbert_hf.training.checkpoints import checkpoint_path
 from clipbert_hf.training.data.splits import load_splits
 from clipbert_hf.training.recipe import DataSettings, RecipeError
 from clipbert_hf.training.tasks.clip_scores import match_scores
-from clipbert_hf.training.tasks.multiple_choice import MultipleChoiceTask, check_options
+from clipbert_hf.training.tasks.multiple_choice import ChoiceCollator, MultipleChoiceTask, check_options
 from clipbert_hf.training.tasks.retrieval import RetrievalTask
 from examples import run_multiple_choice, run_retrieval
 
@@ -155,16 +156,49 @@ def test_choice_table() -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([{"id": "a", "options": ["x", "y"], "answer": 2}], "question a must be an index"),
+        ([{"options": ["x", "y"], "answer": 2}], r"the answer to question a0 .*index of its 2 options, from 0; got 2"),
+        ([{"options": ["x", "y"], "answer": "1"}], r"the answer to question a0 .*index of its 2 options, .*; got '1'"),
         (
-            [{"id": "a", "options": ["x"], "answer": 0}, {"id": "b", "options": ["x", "y"], "answer": 0}],
-            r"same number of options; got \[1, 2\]",
+            [{"options": ["x", "y"], "answer": 0}, {"options": ["x", "y", "z"], "answer": 0}],
+            "same number of options; got 2 of question a0 and 3 of question a1",
         ),
+        ([{"options": ["x"], "answer": 0}], r"question a0 .*must have at least two options; got \['x'\]"),
+        ([{"options": ["x", " "], "answer": 0}], "option 1 of question a0 .*not blank; got ' '"),
+        (
+            [{"question": " ", "options": ["x", "y"], "answer": 0}],
+            "question a0 .*not blank; got ' '.*--answer_by retri",
+        ),
+        ([{"question": None, "options": ["x", "y"], "answer": 0}], "question a0 .*not blank; got None"),
     ],
 )
 def test_options_that_do_not_fit(rows: list[dict[str, Any]], message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        check_options(rows)
+    rows = [{"id": f"a{number}", "question": "which ?", **row} for number, row in enumerate(rows)]
+    with pytest.raises(RecipeError, match=message) as caught:
+        check_options(rows, "choice", "validation")
+    assert "of the split 'validation'" in str(caught.value)
+
+
+def test_options_need_no_question_where_they_are_captions(capsys: pytest.CaptureFixture[str]) -> None:
+    check_options([{"id": "a", "question": "", "options": ["x", "y"], "answer": 0}], "retrieval", "test")
+    assert capsys.readouterr().err == ""
+
+
+def test_the_right_option_twice(pretrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"id": "a", "question": "which ?", "options": ["x", "red", "y", "red"], "answer": 3},
+        {"id": "b", "question": "which ?", "options": ["x", "x", "red", "y"], "answer": 3},
+    ]
+    check_options(rows, "choice", "test")
+    written = capsys.readouterr().err
+    assert written == "1 questions of the split 'test' have their right option twice, such as a: either counts\n"
+    sample = {"pixels": torch.zeros(1, 2, 1, 3, 64, 64), "rows": rows}
+    batch = ChoiceCollator(ClipBertProcessor.from_pretrained(pretrained), "choice")([sample])
+    assert batch["labels"].tolist() == [1, 3]
+    for logits, chosen in (([0.0, 0.0, 0.0, 1.0], [1, 3]), ([0.0, 1.0, 0.0, 0.0], [1, 0])):
+        clip_logits = torch.tensor(logits).expand(2, 2, 4)
+        task = MultipleChoiceTask("mean", [2], "choice")
+        records = task.predict(lambda clip_logits=clip_logits, **_: SimpleNamespace(clip_logits=clip_logits), batch)  # type: ignore[arg-type]
+        assert [by_clips[2] for _, by_clips in records[0]] == chosen
 
 
 def test_settings_out_of_range() -> None:

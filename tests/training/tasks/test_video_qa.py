@@ -7,7 +7,7 @@ import forked_runs
 import numpy as np
 import pytest
 import torch
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 from forked_runs import ForkedRun
 from script_runs import EXAMPLES, SHORT, assert_same_weights, finish, launch
 from transformers import pipeline
@@ -23,6 +23,7 @@ from datasets_scripts.moving_shapes import load_moving_shapes
 from examples import run_video_qa
 
 RECIPE = "video_qa_moving_shapes.yaml"
+COUNT = ["--answer_kind", "count", "--model.score_aggregation", "mean"]
 
 
 def qa(small_data: Path, pretrained: Path, output: Path, *overrides: str) -> list[str]:
@@ -75,13 +76,39 @@ def test_trained_head_is_kept_and_only_evaluated_without_epochs(
     assert_same_weights(tmp_path / "a", tmp_path / "b")
 
 
-def test_a_head_for_other_answers_starts_anew(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
+def test_without_training_the_answers_are_the_models_own(
+    small_data: Path, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the order in which answers stand in the data, or how many of them the recipe asks for."""
+    first = run_video_qa.main(qa(small_data, pretrained, tmp_path / "a"))
+
+    def backwards(config: str, folder: str, **options: object) -> DatasetDict:
+        splits = load_moving_shapes("qa", folder, progress=False)
+        rows = splits["train"].to_list()
+        common = [row for row in rows for _ in range(1 + 5 * (row["answer"] == "star"))]  # other frequencies
+        return DatasetDict({**splits, "train": Dataset.from_list(common[::-1])})
+
+    monkeypatch.setitem(LOADERS, "moving_shapes", backwards)
+    options = qa(small_data, tmp_path / "a", tmp_path / "b", "--answer_vocabulary_size", "3", "--epochs", "0")
+    again = run_video_qa.main([*options, "--max_steps", "null"])
+    assert again["test"] == first["test"]
+    assert_same_weights(tmp_path / "a", tmp_path / "b")
+    configs = [ClipBertForVideoQuestionAnswering.from_pretrained(tmp_path / name).config for name in ("a", "b")]
+    assert configs[0].id2label == configs[1].id2label
+
+
+def test_training_on_carries_answers_over(
+    small_data: Path, pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run_video_qa.main(qa(small_data, pretrained, tmp_path / "a"))
-    run_video_qa.main(
-        [*qa(small_data, tmp_path / "a", tmp_path / "b", "--answer_vocabulary_size", "3"), "--max_steps", "0"]
-    )
-    model = ClipBertForVideoQuestionAnswering.from_pretrained(tmp_path / "b")
-    assert model.config.num_labels == 3
+    capsys.readouterr()
+    fewer = ["--answer_vocabulary_size", "3", "--max_steps", "2", "--learning_rate", "0.0"]
+    run_video_qa.main(qa(small_data, tmp_path / "a", tmp_path / "b", *fewer))
+    assert "3 answers carried over, 0 new, " in capsys.readouterr().err
+    one, two = (ClipBertForVideoQuestionAnswering.from_pretrained(tmp_path / name) for name in ("a", "b"))
+    assert two.config.num_labels == 3
+    for label, place in two.config.label2id.items():
+        assert torch.equal(two.classifier[2].weight[place], one.classifier[2].weight[one.config.label2id[label]])
 
 
 def test_clips_of_one_pass_are_those_of_separate_passes(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
@@ -150,7 +177,7 @@ def test_counting(small_data: Path, pretrained: Path, tmp_path: Path, monkeypatc
         return splits.map(lambda row: {"answer": str(len(row["question"]) % 5), "answer_type": None})
 
     monkeypatch.setitem(LOADERS, "moving_shapes", load)
-    results = run_video_qa.main(qa(small_data, pretrained, tmp_path, "--answer_kind", "count", "--best_metric", "mse"))
+    results = run_video_qa.main(qa(small_data, pretrained, tmp_path, *COUNT, "--best_metric", "mse"))
     assert set(results["test"]) == {"mse_by_inference_clips", "mse", "mse_unrounded", "accuracy"}
     assert results["test"]["mse_by_inference_clips"]["16"] == results["test"]["mse"]
 
@@ -168,9 +195,15 @@ def test_soft_answers(
         return load_moving_shapes("qa", small_data, progress=False).map(people, remove_columns=["answer"])
 
     monkeypatch.setitem(LOADERS, "moving_shapes", load)
-    results = run_video_qa.main(qa(small_data, pretrained, tmp_path, "--answer_kind", "soft", "--best_metric", "score"))
-    assert 0 <= results["test"]["score"] <= 1
-    assert ("score_by_type" in results["test"]) != scored
+    name = "soft_score" if scored else "vqa_accuracy"
+    results = run_video_qa.main(qa(small_data, pretrained, tmp_path, "--answer_kind", "soft", "--best_metric", name))
+    assert 0 <= results["test"][name] <= 1
+    assert set(results["test"]) == {
+        name,
+        f"{name}_by_inference_clips",
+        *([] if scored else ["vqa_accuracy_by_type"]),
+    }
+    assert results["test"][f"{name}_by_inference_clips"]["16"] == results["test"][name]
 
 
 def test_soft_labels() -> None:
@@ -179,7 +212,7 @@ def test_soft_labels() -> None:
     assert collate._labels(rows).tolist() == [[1.0, pytest.approx(1 / 3)], [0.0, pytest.approx(0.3)]]
     metric = VideoQATask(["red", "blue"], "mean", [1], "soft")
     records = [[({"answers": row["answers"], "answer_type": None}, {1: "blue"})] for row in rows[1:]]
-    assert metric.metrics(records)["score"] == pytest.approx(0.3)
+    assert metric.metrics(records)["soft_score"] == pytest.approx(0.3)
 
 
 def test_soft_answers_need_answers(small_data: Path, pretrained: Path, tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+"""Retrieval under bf16 in several processes: in which precision the CNN computes, in training and in evaluations."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from unittest.mock import patch
+
+import sharded_on_cpu
+import step_gradients
+import torch
+from script_runs import RECIPES
+
+from clipbert_hf import ClipBertModel
+from examples import run_retrieval
+
+FSDP2 = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_TRANSFORMER_CLS_TO_WRAP": "BertLayer,ClipBertGridBackbone",
+    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+}
+OPTIONS = ["--max_steps", "4", "--evaluate_every", "2", "--batch_size", "2", "--num_workers", "0", "--tracker", "none"]
+OPTIONS += ["--dataset_options", "{}", "--mixed_precision", "bf16", "--threads", "1", "--inference_clips", "1,2"]
+
+
+def run(data: Path, begin: Path, output: Path) -> set[tuple[bool, torch.dtype]]:
+    """Train, evaluate in the middle, train on and test; returns the dtypes of features in training and evaluation."""
+    seen: set[tuple[bool, torch.dtype]] = set()
+    get_grid_features = ClipBertModel.get_grid_features
+
+    def noted(model: ClipBertModel, *arguments: torch.Tensor) -> torch.Tensor:
+        grid = get_grid_features(model, *arguments)
+        seen.add((model.training, grid.dtype))
+        return grid
+
+    recipe = [str(RECIPES / "retrieval_moving_shapes.yaml"), "--data_dir", str(data), "--start_from", str(begin)]
+    with patch.object(ClipBertModel, "get_grid_features", noted):
+        results = run_retrieval.main([*recipe, "--output_dir", str(output), *OPTIONS])
+    assert results["test"]["text_to_video"]["r1"] >= 0
+    return seen
+
+
+def run_in_process(rank: int, port: int, log: str, sharded: bool, arguments: tuple[Path, Path, Path]) -> None:
+    """Do so as one of two processes, with DDP or FSDP2."""
+    step_gradients.join_group(rank, 2, port, log)
+    if sharded:
+        os.environ.update(FSDP2)
+        sharded_on_cpu.allow_sharding()
+    assert run(*arguments) == {(True, torch.bfloat16), (False, torch.bfloat16)}

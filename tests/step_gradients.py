@@ -1,0 +1,119 @@
+"""The gradients of the first step of a script, for steps that are cut into micro-batches and processes differently."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from script_runs import RECIPES
+from torch import nn
+
+from clipbert_hf.training.data.clips import TaskOnPixels
+from clipbert_hf.training.data.splits import LOADERS
+from clipbert_hf.training.loop import train
+from clipbert_hf.training.optimization import PublishedAdamW
+from datasets_scripts.moving_shapes import load_moving_shapes
+from examples import run_multiple_choice, run_pretraining, run_retrieval, run_video_qa
+
+SAMPLES = 8
+SAME = ["--dataset_options", "{}", "--max_steps", "2", "--tracker", "none", "--num_workers", "0", "--threads", "1"]
+SAME += ["--model.hidden_dropout_prob", "0.0", "--model.attention_probs_dropout_prob", "0.0", "--max_grad_norm", "null"]
+SAME += ["--model.freeze_batch_norm", "true", "--best_metric", "null"]
+# Each with samples that hold unequal numbers of labels.
+TASKS: dict[str, tuple[Any, str, list[str]]] = {
+    "qa": (run_video_qa, "video_qa", ["--answer_vocabulary_size", "5"]),  # others have no label
+    "soft": (run_video_qa, "video_qa", ["--answer_kind", "soft"]),
+    "count": (run_video_qa, "video_qa", ["--answer_kind", "count", "--model.score_aggregation", "mean"]),
+    "multiple_choice": (run_multiple_choice, "multiple_choice", []),
+    "cross_entropy": (run_retrieval, "retrieval", ["--negatives", "random", "--captions_per_video", "4"]),
+    "rank": (
+        run_retrieval,
+        "retrieval",
+        ["--negatives", "random", "--captions_per_video", "4", "--model.retrieval_loss", "rank"],
+    ),
+    "pretraining": (run_pretraining, "pretraining", ["--masked_texts", "3", "--matched_texts", "1"]),
+    "masked_only": (run_pretraining, "pretraining", ["--masked_texts", "2", "--matched_texts", "0"]),
+    "matched_only": (run_pretraining, "pretraining", ["--masked_texts", "0", "--matched_texts", "2"]),
+}
+
+
+class StepTakenError(Exception):
+    """The step has been recorded."""
+
+
+def record(
+    name: str, data: Path, begin: Path, output: Path, batch_size: int, accumulation: int, dtype: torch.dtype
+) -> None:
+    """Run a script up to its first step, and save that step's gradients in ``gradients.pt``."""
+    script, recipe, options = TASKS[name]
+    arguments = [str(RECIPES / f"{recipe}_moving_shapes.yaml"), *SAME, *options, "--batch_size", str(batch_size)]
+    arguments += ["--gradient_accumulation_steps", str(accumulation), "--output_dir", str(output)]
+    arguments += ["--data_dir", str(data), "--start_from", str(begin)]
+
+    def take_first_step(accelerator: Any, model: nn.Module, processor: Any, recipe: Any, **parts: Any) -> None:
+        model.to(dtype)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.eval().train = lambda mode=True, module=module: module  # type: ignore[method-assign]
+        names = {id(parameter): key for key, parameter in model.named_parameters()}
+        loader = parts["train_loader"]
+        loader.dataset.groups, loader.sampler.length = loader.dataset.groups[:SAMPLES], SAMPLES
+
+        def step(optimizer: PublishedAdamW, closure: Any = None) -> None:
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            if accelerator.is_main_process:
+                output.mkdir(parents=True, exist_ok=True)
+                torch.save({names[id(p)]: p.grad for p in parameters if p.grad is not None}, output / "gradients.pt")
+            raise StepTakenError
+
+        task = TaskOnPixels(parts["task"], processor.video_processor)
+        with patch.object(PublishedAdamW, "step", step):
+            train(
+                accelerator=accelerator,
+                model=model,
+                task=task,
+                train_loader=loader,
+                eval_loader=None,
+                settings=recipe,
+            )
+
+    loaders = {**LOADERS, "moving_shapes": people_or_numbers(name)} if name in ("soft", "count") else LOADERS
+    try:
+        with patch.object(script, "train_and_test", take_first_step), patch.dict(LOADERS, loaders):
+            script.main(arguments)
+    except StepTakenError:
+        return
+    raise AssertionError("no step was taken")
+
+
+def people_or_numbers(name: str) -> Any:
+    """A loader of the questions, with the answers of people or with numbers."""
+
+    def answers(row: dict[str, Any]) -> dict[str, Any]:
+        if name == "soft":
+            return {"answers": [{"answer": row["answer"], "score": 1.0}, {"answer": "blue", "score": 0.3}]}
+        return {"answer": str(len(row["question"]) % 5), "answer_type": None}
+
+    def load(config: str, folder: str, **options: Any) -> Any:
+        return load_moving_shapes("qa", folder, progress=False).map(answers)
+
+    return load
+
+
+def join_group(rank: int, processes: int, port: int, log: str) -> None:
+    """Make this process, which was forked for it, one of several that train together, and write into a file."""
+    sys.stderr = sys.stdout = open(log, "a")  # noqa: SIM115 (until the process ends)
+    torch.set_num_threads(1)
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), ACCELERATE_USE_CPU="true")
+
+
+def record_in_process(rank: int, processes: int, port: int, arguments: tuple[Any, ...], log: str) -> None:
+    """Do so as one of several processes."""
+    join_group(rank, processes, port, log)
+    record(*arguments)
