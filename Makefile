@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Each imports all there is and trains small models; a third would wait for two cores.
+TEST_PROCESSES ?= 2
 
 .PHONY: demo demo-retrieval test test-all coverage lint format clean
 
@@ -15,13 +17,13 @@ demo-retrieval: $(INSTALLED)
 
 # Lint, type-check, and the tests with coverage.
 test: lint
-	$(BIN)/python -m pytest --cov --cov-report=
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --cov --cov-report=
 	$(MAKE) --no-print-directory coverage
 
 # All of that and the long tests too, with what some tests skip where it is missing; torchcodec needs FFmpeg's libraries.
 test-all: lint
 	$(BIN)/python -m pip install --editable ".[dev,torchcodec]" deepspeed
-	$(BIN)/python -m pytest -m "" --cov --cov-report=
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "" --cov --cov-report=
 	$(MAKE) --no-print-directory coverage
 
 # Of the latest tests, held for each package.

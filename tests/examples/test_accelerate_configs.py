@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from accelerate.commands.config.config_args import ClusterConfig, load_config_fr
 from accelerate.commands.launch import launch_command_parser
 from accelerate.utils import DistributedType
 from forked_runs import free_port
-from script_runs import EXAMPLES, ROOT, finish, weights
+from script_runs import EXAMPLES, RECIPES, ROOT, finish, weights
 
 from clipbert_hf import ClipBertConfig, ClipBertForVideoQuestionAnswering
 from clipbert_hf.training.recipe import LoopSettings
@@ -94,12 +95,14 @@ def test_deepspeed_goes_by_the_recipe(length: float | None, clipping: float, mon
 # --- Runs of two CPU processes ---
 
 
-def start(config: str, data: Path, begin: Path, output: Path, *options: str | Path) -> subprocess.Popen[str]:
+def start(
+    config: str, data: Path, begin: Path, output: Path, *options: str | Path, task: str = "video_qa"
+) -> subprocess.Popen[str]:
     """Start training with a file, all else being equal; options of the launcher come before ``--``."""
     split = options.index("--") if "--" in options else 0
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", CONFIGS / config]
     command += ["--num_processes", "2", *options[:split], ROOT / "tests" / "sharded_on_cpu.py"]
-    command += [EXAMPLES / "run_video_qa.py", EXAMPLES / "recipes" / "video_qa_moving_shapes.yaml", *SETTINGS]
+    command += [EXAMPLES / f"run_{task}.py", RECIPES / f"{task}_moving_shapes.yaml", *SETTINGS]
     command += ["--data_dir", data, "--start_from", begin, "--output_dir", output, *options[split:][1:]]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     return subprocess.Popen(
@@ -172,3 +175,14 @@ def test_deepspeed_does_what_ddp_does(small_data: Path, pretrained: Path, tmp_pa
         finish(start(config, small_data, pretrained, tmp_path / config, *options))
     # To the last bit of fp32, which is 1e-7 of small numbers and more of larger ones.
     assert_close(tmp_path / "deepspeed_zero2.yaml", weights(tmp_path / "ddp.yaml"), atol=1e-7, rtol=1.2e-7)
+
+
+@needs_deepspeed
+@pytest.mark.slow
+def test_deepspeed_evaluates_retrieval(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
+    """In the middle of training, by a method of the model beside forward, in its precision."""
+    options = ["--main_process_port", "0", "--", "--inference_clips", "1,2"]
+    finish(start("deepspeed_zero2.yaml", small_data, pretrained, tmp_path, *options, task="retrieval"))
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["steps"] == 4
+    assert results["validation"]["text_to_video"]["r10"] == results["test"]["text_to_video"]["r10"] == 1.0

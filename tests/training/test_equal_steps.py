@@ -46,7 +46,7 @@ def test_however_a_step_is_cut(name: str, dtype: Any, small_data: Path, pretrain
     expected = gradients(name, small_data, pretrained, tmp_path, (8, 1, 1), dtype)
     norm = torch.stack([gradient.norm() for gradient in expected.values()]).norm()
     assert norm > 1e-3
-    for cut in CUTS:
+    for cut in CUTS if dtype == torch.float64 else CUTS[1:3]:
         found = gradients(name, small_data, pretrained, tmp_path, cut, dtype)
         assert found.keys() == expected.keys()
         largest = max(float((found[key] - expected[key]).abs().max()) for key in expected)
