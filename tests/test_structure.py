@@ -96,7 +96,7 @@ ALLOWED = {
     "clipbert_hf.training.loop": tuple(
         f"clipbert_hf.{name}"
         for name in (
-            *("errors", "training.checkpoints", "training.faults", "training.loop"),
+            *("errors", "training.checkpoints", "training.evaluation", "training.faults", "training.loop"),
             *("training.optimization", "training.recipe", "training.tracking"),
         )
     ),

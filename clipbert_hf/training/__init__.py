@@ -17,8 +17,9 @@ try:
     from .data.clips import ClipSamples, ClipSettings, QuestionSettings, QuestionTaskSettings, create_question_loader
     from .data.loaders import create_loader, group_by_video, group_rows
     from .data.splits import Row, Splits, load_task_splits
+    from .evaluation import Task, evaluate
     from .faults import PreemptedError, UnreadableVideoError
-    from .loop import Summary, Task, TrainingError, evaluate, train
+    from .loop import Summary, TrainingError, train
     from .recipe import LoopSettings, RecipeError, ScriptSettings, setting
     from .recipe_parsing import parse_recipe
     from .run import begin_run, close_run, open_run, run_script, train_and_test

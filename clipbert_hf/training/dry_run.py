@@ -12,7 +12,8 @@ from accelerate import Accelerator
 from torch import nn
 from torch.utils.data import DataLoader
 
-from .loop import Task, losses_by_name, total_steps_of
+from .evaluation import Task
+from .loop import losses_by_name, total_steps_of
 from .recipe import ScriptSettings
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import torch
 from accelerate import Accelerator
@@ -34,39 +34,15 @@ from .checkpoints import (
     resume_conditions,
     save_checkpoint,
 )
+from .evaluation import Task, evaluate
 from .faults import PreemptedError, UnreadableVideos, never_stop
 from .optimization import create_optimizer, create_schedule
 from .recipe import LoopSettings, RecipeError
-from .tracking import EvaluationCost, TrainingLog, progress_bar
+from .tracking import TrainingLog
 
 
 class TrainingError(ClipBertError):
     """Training cannot go on."""
-
-
-class Task(Protocol):
-    """What a task teaches the loop. A batch is whatever the loaders yield."""
-
-    @property
-    def metric_names(self) -> Collection[str]:
-        """The names that :meth:`metrics` gives; ``*`` in one stands for what only the data tell."""
-
-    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor | Mapping[str, torch.Tensor]:
-        """The loss of a training batch, a scalar with a graph: a mean over labels. Several, by name, are added up."""
-
-    def label_counts(self, batch: Any) -> int | Mapping[str, int]:
-        """Over how many labels each loss of a batch is the mean.
-
-        With that the loop makes of the micro-batches of a step, in all processes, the loss of one large batch.
-        """
-
-    def predict(self, model: nn.Module, batch: Any) -> list[Any]:
-        """One record for each sample of an evaluation batch; anything that pickles."""
-
-    def metrics(self, records: list[Any]) -> dict[str, float]:
-        """Metrics of a whole split from the records of all its samples, each of them once."""
-
-    # A task may also have a text ``evaluation_size``: how much there is to do in an evaluation, such as its pairs.
 
 
 @dataclass
@@ -116,57 +92,6 @@ class Summary:
     seconds: float
     best_step: int
     metrics: dict[str, float] = field(default_factory=dict)
-
-
-def evaluate(
-    accelerator: Accelerator,
-    model: nn.Module,
-    loader: DataLoader,
-    task: Task,
-    *,
-    name: str = "evaluation",
-    unreadable: UnreadableVideos | None = None,
-    should_stop: Callable[[], bool] = never_stop,
-    announces: bool = True,
-) -> dict[str, float]:
-    """Evaluate a model.
-
-    Args:
-        accelerator: With which model and loader were prepared.
-        model: The model; it is put back into the mode it was in.
-        loader: The split.
-        task: What to do with a batch.
-        name: The split; the progress bar shows it.
-        unreadable: Counts videos that cannot be read; None: such a video is an error.
-        should_stop: Whether the evaluation is to be given up, asked after each batch.
-        announces: Whether to say what it will cost: how much there is to do, and about how long it will take.
-
-    Returns:
-        ``task.metrics`` over all samples of all processes, without the duplicates that fill up the last batch.
-
-    Raises:
-        PreemptedError: If it was given up.
-        UnreadableVideoError: If a video cannot be read, and such are not to be skipped.
-    """
-    unreadable = unreadable or UnreadableVideos(accelerator, skip=False)
-    was_training = model.training
-    model.eval()
-    records: list[Any] = []
-    try:
-        # In the precision of training, also where a task calls other methods of the model than forward.
-        with torch.inference_mode(), accelerator.autocast():
-            cost = EvaluationCost(accelerator, name, loader, task) if announces else None
-            for batch in progress_bar(accelerator, loader, desc=name, leave=False):
-                unreadable.note(batch, name)
-                records += accelerator.gather_for_metrics(task.predict(model, batch), use_gather_object=True)
-                if cost is not None:
-                    cost.batch_done()
-                if should_stop():
-                    raise PreemptedError(f"stopped by SIGTERM in the evaluation of the split {name}")
-    finally:
-        model.train(was_training)
-    unreadable.gather()
-    return task.metrics(records)
 
 
 def train(
@@ -269,7 +194,8 @@ class _Run:
         self.progress, self.saved_step = Progress(), -1
         step_size = self.train_loader.total_batch_size * settings.gradient_accumulation_steps
         self.log = TrainingLog(accelerator, settings, step_size=step_size)
-        self.conditions = resume_conditions(settings, accelerator.num_processes, train_loader)
+        processes = accelerator.num_processes
+        self.conditions = resume_conditions(settings, processes, train_loader) if self.total_steps else {}
 
     # --- The loop ---
 

@@ -22,8 +22,9 @@ from ..errors import ClipBertError
 from ..model.processing_clipbert import ClipBertProcessor
 from .data.clips import TaskOnPixels
 from .dry_run import try_out
+from .evaluation import Task, evaluate
 from .faults import KEY, PreemptedError, StopRequest, UnreadableVideos
-from .loop import Task, evaluate, train
+from .loop import train
 from .recipe import LoopSettings, RecipeError, ScriptSettings
 from .recipe_parsing import write_yaml
 from .sharding import deepspeed_plugin, fsdp_plugin

@@ -11,7 +11,6 @@ import dataclasses
 import json
 import os
 import sys
-import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +25,6 @@ from .checkpoints import complete_steps
 from .recipe import LoopSettings, RecipeError
 
 _PROJECT = "clipbert_hf"
-_WORTH_SAYING = 60.0  # seconds
 
 
 class TrainingLog:
@@ -115,37 +113,6 @@ class TrainingLog:
         if self.accelerator.is_main_process:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-
-
-class EvaluationCost:
-    """Says what an evaluation will cost: how much there is to do, and soon about how long it will take.
-
-    Args:
-        accelerator: Its main process says it.
-        name: The split.
-        loader: Of the split.
-        task: May have a text ``evaluation_size``.
-    """
-
-    def __init__(self, accelerator: Accelerator, name: str, loader: Any, task: Any) -> None:
-        self.says, self.name, self.batches, self.done = accelerator.is_main_process, name, len(loader), 0
-        size = getattr(task, "evaluation_size", "")
-        self._say(f"{len(loader.dataset)} samples in {self.batches} batches{size and f'; {size}'}")
-        self.latest = 0.0
-
-    def batch_done(self) -> None:
-        """Note a batch; the second tells how long one takes, since the first has waited for the workers to start."""
-        self.done += 1
-        now = time.monotonic()
-        if self.done == 2:
-            rest = (self.batches - self.done) * (now - self.latest)
-            if rest >= _WORTH_SAYING:
-                self._say(f"about {rest / 60:.0f} min more")
-        self.latest = now
-
-    def _say(self, text: str) -> None:
-        if self.says:
-            tqdm.write(f"{self.name}: {text}", file=sys.stderr)
 
 
 def progress_bar(accelerator: Accelerator, *arguments: Any, **options: Any) -> tqdm:

@@ -13,7 +13,8 @@ from toy_task import GROUPS, KilledError, ToyTask, collate, equal, make_model, r
 
 from clipbert_hf.training.checkpoints import CheckpointError, checkpoint_path, complete_steps, find_checkpoint
 from clipbert_hf.training.data.loaders import create_loader
-from clipbert_hf.training.loop import TrainingError, evaluate
+from clipbert_hf.training.evaluation import evaluate
+from clipbert_hf.training.loop import TrainingError
 from clipbert_hf.training.recipe import RecipeError, ScriptSettings
 from clipbert_hf.training.tracking import read_log
 

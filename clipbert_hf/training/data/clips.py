@@ -18,7 +18,7 @@ from .loaders import create_loader, group_by_video, group_rows
 from .splits import Row
 
 if TYPE_CHECKING:
-    from ..loop import Task
+    from ..evaluation import Task
 
 
 def check_inference_clips(counts: Sequence[int]) -> None:
@@ -218,7 +218,7 @@ def blank_clips(processor: ClipBertVideoProcessor, *, videos: int, clips: int, f
 
 
 class TaskOnPixels:
-    """A task whose batches come with bytes for pixels; see :class:`clipbert_hf.training.loop.Task`.
+    """A task whose batches come with bytes for pixels; see :class:`clipbert_hf.training.evaluation.Task`.
 
     Args:
         task: Takes normalised pixels, ``batch["inputs"]["pixel_values_videos"]``.

@@ -1,1 +1,1 @@
-"""The tasks: the settings, the collator and the :class:`~clipbert_hf.training.loop.Task` of each."""
+"""The tasks: the settings, the collator and the :class:`~clipbert_hf.training.evaluation.Task` of each."""

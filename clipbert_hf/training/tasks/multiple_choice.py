@@ -75,7 +75,7 @@ class ChoiceCollator:
 
 
 class MultipleChoiceTask:
-    """See :class:`clipbert_hf.training.loop.Task`.
+    """See :class:`clipbert_hf.training.evaluation.Task`.
 
     Args:
         score_aggregation: Of the model.
@@ -92,7 +92,7 @@ class MultipleChoiceTask:
 
     @property
     def metric_names(self) -> list[str]:
-        """See :class:`clipbert_hf.training.loop.Task`."""
+        """See :class:`clipbert_hf.training.evaluation.Task`."""
         return ["accuracy", *(f"accuracy_by_inference_clips/{count}" for count in self.inference_clips)]
 
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:

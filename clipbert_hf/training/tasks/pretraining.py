@@ -99,7 +99,7 @@ class PretrainingCollator:
 
 
 class PretrainingTask:
-    """See :class:`clipbert_hf.training.loop.Task`."""
+    """See :class:`clipbert_hf.training.evaluation.Task`."""
 
     metric_names = ("mlm_accuracy", "itm_accuracy", "mean_accuracy")
 

@@ -87,7 +87,7 @@ class PixelCollator:
 
 
 class RetrievalTask:
-    """See :class:`clipbert_hf.training.loop.Task`.
+    """See :class:`clipbert_hf.training.evaluation.Task`.
 
     Args:
         processor: Of the model.
@@ -120,7 +120,7 @@ class RetrievalTask:
 
     @property
     def metric_names(self) -> list[str]:
-        """See :class:`clipbert_hf.training.loop.Task`."""
+        """See :class:`clipbert_hf.training.evaluation.Task`."""
         of_both_ways = retrieval_metrics(np.zeros((1, 1)), np.zeros(1, dtype=np.int64))
         names = [f"{way}/{name}" for way, values in of_both_ways.items() for name in values]
         dual = [] if self.dual_softmax_scale is None else [f"dual_softmax/{name}" for name in names]

@@ -88,7 +88,7 @@ _METRICS: dict[AnswerKind, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 class VideoQATask:
-    """See :class:`clipbert_hf.training.loop.Task`.
+    """See :class:`clipbert_hf.training.evaluation.Task`.
 
     Args:
         answers: The vocabulary.
@@ -112,7 +112,7 @@ class VideoQATask:
 
     @property
     def metric_names(self) -> list[str]:
-        """See :class:`clipbert_hf.training.loop.Task`; which one scores soft answers is seen from the rows."""
+        """See :class:`clipbert_hf.training.evaluation.Task`; which one scores soft answers is seen from the rows."""
         main, further = _METRICS[self.answer_kind]
         return [*main, *further, *(f"{name}_by_inference_clips/{n}" for name in main for n in self.inference_clips)]
 
