@@ -375,7 +375,8 @@ class ClipBertPreTrainedModel(PreTrainedModel):
 
         Args:
             vision: A timm name (``"resnet50.a1_in1k"``), a Hub id (``"timm/resnet50.a1_in1k"``), a folder
-                downloaded from there, or a file of weights, for which ``backbone`` names the CNN. None: random.
+                downloaded from there, or a file of weights, for which ``backbone`` names the CNN. None: random, and
+                by default nothing of it is frozen.
             text: A Hub id (``"google-bert/bert-base-uncased"``) or a local folder. None: random.
             local_files_only: Look only on this machine.
             **config_overrides: Fields of the configuration, such as ``score_aggregation="lse"``.

@@ -45,7 +45,10 @@ def load_pretrained_parts(
     if vision is None and text is None:
         raise InvalidInputError("from_pretrained_parts needs vision, text or both; got neither")
     options = dict(config_overrides)
-    if vision is not None:
+    if vision is None:
+        # What is frozen of a published CNN would stay random here.
+        options = {"freeze_batch_norm": False, "freeze_backbone_stages": 0} | options
+    else:
         options["backbone"] = architecture_name(vision, options.get("backbone"))
         # Weights from timm have the stride in the 3x3 and were trained on RGB.
         options = {"backbone_stride_in_1x1": False, "frame_color_order": "rgb"} | options

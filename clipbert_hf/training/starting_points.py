@@ -162,7 +162,7 @@ def _create_model(
     if not trains:
         raise RecipeError("without training, start_from must name the model to evaluate; got none")
     if start.vision is None and start.text is None:
-        # A published CNN is partly frozen. A random one would stay random there.
+        # As from_pretrained_parts has it: what is frozen of a published CNN would stay random here.
         options = {"freeze_batch_norm": False, "freeze_backbone_stages": 0} | options
         return model_class(ClipBertConfig(vocab_size=len(processor.tokenizer), **options))
     if start.text is None:

@@ -63,6 +63,8 @@ def test_text_and_image_alone(minilm):
     assert model.config.num_labels == 3
     with pytest.raises(InvalidInputError, match="got neither"):
         ClipBertForVideoQuestionAnswering.from_pretrained_parts()
+    assert (model.config.freeze_batch_norm, model.config.freeze_backbone_stages) == (False, 0)
+    assert all(parameter.requires_grad for parameter in model.train().parameters())
 
 
 def test_a_timm_folder(tmp_path):
