@@ -69,8 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     splits = {split: [row for row in rows if row["answer"] in LABELS] for split, rows in splits.items()}
     clips = recipe.validation_clips
     processor = training.create_processor(recipe, recipe, splits["train"], num_clips=clips)
-    make = partial(training.create_model, labels=LABELS, trains=recipe.trains)
-    model = make(ClipBertForVideoQuestionAnswering, recipe, processor)
+    model = training.create_model(
+        ClipBertForVideoQuestionAnswering, recipe, processor, labels=LABELS, trains=recipe.trains
+    )
     task = YesNoTask(processor, recipe.threshold)
     loader = partial(training.create_question_loader, recipe=recipe, processor=processor, collate=task.collate)
 
