@@ -135,6 +135,10 @@ class LoopSettings(Settings):
             raise RecipeError(f"warmup_ratio must be from 0 to 1; got {self.warmup_ratio}")
         if len(self.adam_betas) != 2:
             raise RecipeError(f"adam_betas must be two numbers; got {self.adam_betas}")
+        if self.resume_from_checkpoint is not None and not self.trains:
+            raise RecipeError(
+                "resume_from_checkpoint continues training, and there is none; the model to evaluate is start_from"
+            )
 
     @property
     def trains(self) -> bool:

@@ -44,6 +44,7 @@ REFUSED: list[tuple[list[str], type[Exception], str]] = [
     (["--processor.num_frame", "2"], RecipeError, r"unknown key 'num_frame' \(did you mean 'num_frames'\?\)"),
     (["--start_from", "/there/is/none"], RecipeError, "start_from: there is no folder /there/is/none"),
     (["--dataset", "moving_shape"], RecipeError, "dataset must be one of"),
+    (["--max_steps", "0", "--resume_from_checkpoint", "last"], RecipeError, "the model to evaluate is start_from"),
 ]
 
 
