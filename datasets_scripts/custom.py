@@ -8,6 +8,9 @@ and ``test.csv`` in the annotation folder, likewise ``.tsv``, ``.jsonl`` and ``.
     load("custom", "qa", annotation_dir="my/annotations", video_dir="my/videos",
          columns={"video": "clip", "question": "text", "answer": "label"})
 
+A ``.csv`` may be separated by semicolons, which its header shows and the report says. A row with an empty cell where a
+value is needed is an error that names it; ``on_empty="drop"`` leaves such rows out and counts them.
+
 - ``id`` may be missing: rows are then ``<video>_<n>``. ``answer_type`` may be missing: it is then ``""``.
 - ``options`` is a list, or in a table several columns, ``columns={"options": ["a", "b", "c"]}``, or a JSON list.
 - ``people_answers`` of ``image_qa``, what each person said, is a list or several columns as ``options`` are. It may be
@@ -24,19 +27,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from datasets_scripts.annotations.builder import AnnotationBuilder, AnnotationConfig
-from datasets_scripts.annotations.files import jsonl_records, parquet_records, table_records
+from datasets_scripts.annotations.files import jsonl_records, parquet_records, separator_notes, table_records
 from datasets_scripts.annotations.folder import AnnotationFolder
 from datasets_scripts.annotations.json_files import decode_json
 from datasets_scripts.annotations.media import media_stem
 from datasets_scripts.annotations.plan import Item, Numbering, Plan
-from datasets_scripts.annotations.records import Record, is_number, shown
+from datasets_scripts.annotations.records import EmptyValueError, Record, is_number, shown
 from datasets_scripts.errors import DatasetError
 from datasets_scripts.schemas import SchemaName, features, media_column, sort_answers
 from datasets_scripts.vqa_v2 import sorted_scores
 
+OnEmpty = Literal["error", "drop"]
 Columns = Mapping[str, str | Sequence[str]]
 _SPLITS = {"train": "train", "validation": "validation", "val": "validation", "dev": "validation", "test": "test"}
 _FILE = re.compile(r"(train|validation|val|dev|test)(-\d+-of-\d+)?\.(csv|tsv|jsonl|parquet)", re.IGNORECASE)
@@ -49,10 +53,13 @@ class CustomConfig(AnnotationConfig):
     Args:
         columns: For a column of the schema the name that it has in the files.
         files: For each split its file or files, relative to the annotation folder, instead of the usual names.
+        on_empty: What to do about a row that lacks a value, such as one whose answer is an empty cell: refuse, or leave
+            it out and count it.
     """
 
     columns: Columns = field(default_factory=dict)
     files: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    on_empty: OnEmpty = "error"
 
 
 class Custom(AnnotationBuilder):
@@ -73,9 +80,15 @@ class Custom(AnnotationBuilder):
             raise DatasetError(
                 f"columns has {unknown[0]!r}, but the columns of {schema} are {', '.join(sorted(known))}"
             )
+        if config.on_empty not in get_args(OnEmpty):
+            raise DatasetError(f"on_empty must be one of {', '.join(get_args(OnEmpty))}, not {config.on_empty!r}")
         files = _given_files(config, folder) if config.files else _usual_files(folder)
-        readers = {split: partial(read_files, paths, schema, dict(config.columns)) for split, paths in files.items()}
-        return Plan(schema, "custom", readers, [path for paths in files.values() for path in paths])
+        readers = {
+            split: partial(read_files, paths, schema, dict(config.columns), config.on_empty)
+            for split, paths in files.items()
+        }
+        every = [path for paths in files.values() for path in paths]
+        return Plan(schema, "custom", readers, every, separator_notes(every))
 
 
 def _given_files(config: CustomConfig, folder: AnnotationFolder) -> dict[str, list[Path]]:
@@ -114,29 +127,40 @@ def _open(path: Path) -> Iterator[Record]:
     return readers[path.suffix.lower()](path)
 
 
-def read_files(paths: list[Path], schema: SchemaName, columns: Columns) -> Iterator[Item]:
+def read_files(paths: list[Path], schema: SchemaName, columns: Columns, on_empty: OnEmpty = "error") -> Iterator[Item]:
     """The rows of the files of a split."""
-    number, media, names = Numbering(), media_column(schema), list(features(schema))
+    number = Numbering()
     for path in paths:
         for record in _open(path):
-            name = record.name(_one_name(columns, media))
-            row: dict[str, Any] = {}
-            for column in names:
-                source = columns.get(column, column)
-                absent = isinstance(source, str) and source not in record
-                if column == "id" and absent:
-                    row["id"] = number(media_stem(name))
-                elif column == "answer_type" and absent:
-                    row[column] = ""
-                elif column == "people_answers" and absent:
-                    row[column] = []
-                elif column == "answer" and schema == "multiple_choice":
-                    row[column] = record.integer(_one_name(columns, column), low=0, high=len(row["options"]) - 1)
-                elif column == "answer" and schema == "count":
-                    row[column] = record.integer(_one_name(columns, column))
-                elif column != media:
-                    row[column] = _value(record, column, columns)
-            yield Item(record, name, row)
+            try:
+                yield _item(record, schema, columns, number)
+            except EmptyValueError as error:
+                if on_empty == "error":
+                    message = f"{error}; on_empty='drop' leaves such rows out, and counts them"
+                    raise EmptyValueError(message) from error
+                yield Item(record, "", None)
+
+
+def _item(record: Record, schema: SchemaName, columns: Columns, number: Numbering) -> Item:
+    media = media_column(schema)
+    name = record.name(_one_name(columns, media))
+    row: dict[str, Any] = {}
+    for column in features(schema):
+        source = columns.get(column, column)
+        absent = isinstance(source, str) and source not in record
+        if column == "id" and absent:
+            row["id"] = number(media_stem(name))
+        elif column == "answer_type" and absent:
+            row[column] = ""
+        elif column == "people_answers" and absent:
+            row[column] = []
+        elif column == "answer" and schema == "multiple_choice":
+            row[column] = record.integer(_one_name(columns, column), low=0, high=len(row["options"]) - 1)
+        elif column == "answer" and schema == "count":
+            row[column] = record.integer(_one_name(columns, column))
+        elif column != media:
+            row[column] = _value(record, column, columns)
+    return Item(record, name, row)
 
 
 def _one_name(columns: Columns, column: str) -> str:
@@ -162,6 +186,8 @@ def _value(record: Record, column: str, columns: Columns) -> Any:
 def _decoded(record: Record, source: str) -> Any:
     """A value that tables have as JSON."""
     value = record.value(source)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise record.empty(f"{source!r} is empty")
     if isinstance(value, str):
         try:
             return decode_json(value, record.path)
@@ -180,7 +206,7 @@ def _texts(record: Record, source: str | Sequence[str], *, blank: bool = False) 
 def _options(record: Record, source: str | Sequence[str]) -> list[str]:
     options = _texts(record, source)
     if not options:
-        raise record.error("'options' is empty")
+        raise record.empty("'options' is empty")
     return options
 
 

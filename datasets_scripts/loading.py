@@ -93,7 +93,7 @@ def load(
         missing: ``"error"`` refuses if a file is missing, ``"drop"`` leaves the rows out and says how many.
         check: Whether to open every file too; those that cannot be read count as missing.
         streaming: Whether to read rows as they are iterated over, without a cache.
-        quiet: Whether to write nothing but how many rows were dropped.
+        quiet: Whether to write nothing but how many rows were left out.
         progress: Whether to show progress bars.
         cache_dir: Where to keep the prepared rows instead of in the cache of ``datasets``.
         options: Options of the data set, such as ``scheme="9k"``.
@@ -115,8 +115,9 @@ def load(
     )
     if not quiet:
         sys.stderr.write(builder.report.summary() + "\n")
-    elif builder.report.dropped_rows:
-        sys.stderr.write(f"{name} {builder.config.name}: {builder.report.dropped}\n")
+    else:
+        left_out = (builder.report.dropped if builder.report.dropped_rows else "", builder.report.blank)
+        sys.stderr.write("".join(f"{name} {builder.config.name}: {line}\n" for line in left_out if line))
     if streaming:
         return builder.as_streaming_dataset()
     builder.download_and_prepare()

@@ -7,8 +7,10 @@ are never in memory as a whole.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from datasets_scripts.annotations.json_files import decode_json, list_elements
 from datasets_scripts.annotations.records import Record, as_record, shown
@@ -16,6 +18,8 @@ from datasets_scripts.annotations.text_files import read_lines, read_text
 from datasets_scripts.errors import DatasetError
 
 _DELIMITERS = {",": "comma", "\t": "tab", ";": "semicolon"}
+_WHOLE_QUOTE = re.compile(r'"(?:[^"]|"")*"')
+_OPEN_QUOTE = re.compile(r'"(?:[^"]|"")*')
 
 
 def json_records(path: Path, key: str | None = None) -> Iterator[Record]:
@@ -65,36 +69,105 @@ def jsonl_records(path: Path) -> Iterator[Record]:
 def table_records(path: Path, columns: Sequence[str] = (), *, delimiter: str = ",") -> Iterator[Record]:
     r"""The rows of a table with a header, LF or CRLF.
 
+    Rows that are empty, and columns at the end that have no name and hold nothing, are passed over: spreadsheet
+    programs write them.
+
     Args:
         path: The file.
         columns: What the header must hold at least.
-        delimiter: ``","`` or ``"\t"``.
+        delimiter: ``","``, which may also turn out to be semicolons (see :func:`separator`), or ``"\t"``.
 
     Raises:
         DatasetError: The header lacks a column or repeats one, a row has more or fewer fields, or there is no row.
     """
-    # Tab-separated files are published without quoting, so that a quotation mark may stand anywhere.
-    tabs = delimiter == "\t"
-    reader = csv.reader((line for _, line in read_lines(path)), delimiter=delimiter, strict=not tabs)
+    if delimiter == ",":
+        delimiter = separator(path, columns)
+    rows = (_tab_separated if delimiter == "\t" else _quoted)(path, delimiter)
+    header = _without_empty_end([column.strip() for column in next(rows)[1]])
+    _check_header(path, header, columns, delimiter)
+    empty = True
+    for line, fields in rows:
+        if not any(map(str.strip, fields)):
+            continue
+        empty = False
+        if len(fields) > len(header):
+            fields = [*fields[: len(header)], *_without_empty_end(fields[len(header) :])]
+        if len(fields) != len(header):
+            raise DatasetError(f"{path}, line {line}: {len(fields)} fields, but the header has {len(header)}")
+        yield Record(dict(zip(header, fields, strict=True)), path, f"line {line}")
+    if empty:
+        raise DatasetError(f"{path}, line 2: there is no row under the header")
+
+
+def separator(path: Path, columns: Sequence[str] = ()) -> Literal[",", ";"]:
+    """What separates the columns of a table, by its header: commas, or semicolons as where a comma is in numbers.
+
+    It is the one with which the header has all of ``columns``, or else the one that gives more of them; of equals the
+    comma.
+    """
+    commas, semicolons = (_header(path, mark) for mark in (",", ";"))
+    has = [{column.strip() for column in header} >= set(columns) for header in (commas, semicolons)]
+    if columns and has[0] != has[1]:
+        return "," if has[0] else ";"
+    return ";" if len(semicolons) > len(commas) else ","
+
+
+def _header(path: Path, delimiter: str) -> list[str]:
+    try:
+        return next(_quoted(path, delimiter))[1]
+    except DatasetError:  # which reading it again will raise
+        return []
+
+
+def separator_notes(paths: Iterable[Path], columns: Sequence[str] = ()) -> list[str]:
+    """For the report: which of these tables, if they are of the kind that has commas, are read by semicolons."""
+    found = [path.name for path in paths if path.suffix.lower() == ".csv" and separator(path, columns) == ";"]
+    return [f"read as separated by semicolons: {', '.join(found)}"] if found else []
+
+
+def _without_empty_end(fields: list[str]) -> list[str]:
+    kept = len(fields)
+    while kept and not fields[kept - 1].strip():
+        kept -= 1
+    return fields[:kept]
+
+
+def _quoted(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a file with the quoting of CSV, each with its first line; the header, which may be empty, first."""
+    reader = csv.reader((line for _, line in read_lines(path)), delimiter=delimiter, strict=True)
     line = 1
     try:
-        header = [column.strip() for column in next(reader)]
-        _check_header(path, header, columns, delimiter)
-        empty = True
-        line = reader.line_num + 1
         for fields in reader:
-            if fields:
-                empty = False
-                if len(fields) != len(header):
-                    raise DatasetError(f"{path}, line {line}: {len(fields)} fields, but the header has {len(header)}")
-                if tabs and any("\n" in field for field in fields):
-                    raise DatasetError(f"{path}, line {line}: a quotation mark is not closed")
-                yield Record(dict(zip(header, fields, strict=True)), path, f"line {line}")
+            yield line, fields
             line = reader.line_num + 1
     except csv.Error as error:
         raise DatasetError(f"{path}, line {line}: {error}") from error
-    if empty:
-        raise DatasetError(f"{path}, line 2: there is no row under the header")
+
+
+def _tab_separated(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a tab-separated file, each with its first line.
+
+    Such files are published without quoting, so a quotation mark may stand anywhere. A field that is in quotation marks
+    as a whole, those within doubled, is one that a spreadsheet program quoted; it may hold tabs, or else line ends.
+    """
+    lines = read_lines(path)
+    for number, line in lines:
+        pieces = line.rstrip("\r\n").split(delimiter)
+        fields = []
+        while pieces:
+            field = pieces.pop(0)
+            while _OPEN_QUOTE.fullmatch(field):
+                if pieces:
+                    field += delimiter + pieces.pop(0)
+                    continue
+                following = next(lines, None)
+                pieces = following[1].rstrip("\r\n").split(delimiter) if following else []
+                field += "\n" + (pieces.pop(0) if pieces else "")
+                # Over several lines and with tabs it is rather a mark that stands alone, and rows would become one.
+                if following is None or delimiter in field or (pieces and _OPEN_QUOTE.fullmatch(field)):
+                    raise DatasetError(f"{path}, line {number}: a quotation mark is not closed")
+            fields.append(field[1:-1].replace('""', '"') if _WHOLE_QUOTE.fullmatch(field) else field)
+        yield number, fields
 
 
 def _check_header(path: Path, header: list[str], columns: Sequence[str], delimiter: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import ijson
 
 from datasets_scripts.annotations.records import shown
-from datasets_scripts.annotations.text_files import check_start, read_text, unreadable
+from datasets_scripts.annotations.text_files import check_start, has_mark, read_text, unreadable
 from datasets_scripts.errors import DatasetError
 
 _BUFFER = 1 << 16
@@ -82,8 +82,8 @@ def list_elements(path: Path, key: str | None = None) -> Iterator[Any]:
     count = 0
     try:
         with path.open("rb") as file:
-            check_start(path, file.peek(4))
-            if _is_plain(file.fileno(), key):
+            check_start(path, start := file.peek(4)[:4])
+            if not has_mark(start) and _is_plain(file.fileno(), key):
                 prefix = "item" if key is None else f"{key}.item"
                 for value in ijson.items(file, prefix, buf_size=_BUFFER, use_float=True):
                     yield value

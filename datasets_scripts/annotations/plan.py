@@ -27,8 +27,8 @@ class Item(NamedTuple):
 
     Args:
         record: Where it stands.
-        media: The video or image.
-        row: The columns of the schema, without that of the media; None for an annotation whose text is blank.
+        media: The video or image; may be empty if there is no row.
+        row: The columns of the schema, without that of the media; None for an annotation that is left out as blank.
         key: The id that it has in the file, to be unique there; by default that of the row.
     """
 
@@ -85,7 +85,7 @@ class SplitReport:
         rows: Rows that are kept.
         media: Videos or images of these.
         dropped_rows: Rows left out because their video or image is missing or cannot be read.
-        blank_rows: Annotations left out because their text is blank.
+        blank_rows: Annotations left out because their text, or another value that they need, is blank.
         missing: The names of the videos or images that were not found, and where each is named first.
         unreadable: The paths of those that cannot be read, and why.
     """
@@ -138,6 +138,14 @@ class LoadReport:
         """How many rows were left out of all splits."""
         return sum(report.dropped_rows for report in self.splits.values())
 
+    @property
+    def blank(self) -> str:
+        """How many annotations were left out because they are blank, in one line; empty if there is none."""
+        counts = ", ".join(
+            f"{name} {split.blank_rows:,} rows" for name, split in self.splits.items() if split.blank_rows
+        )
+        return f"left out, because the text is blank: {counts}" if counts else ""
+
     def summary(self) -> str:
         """All of it in a few lines."""
         counts = ", ".join(
@@ -147,11 +155,8 @@ class LoadReport:
         lines = [f"{self.name} {self.config} from {forms.get(self.form, 'files')} {', '.join(self.files)}", counts]
         if self.dropped_rows:
             lines.append(self.dropped)
-        blank = {split: report.blank_rows for split, report in self.splits.items() if report.blank_rows}
-        if blank:
-            lines.append(
-                "left out, because the text is blank: " + ", ".join(f"{s} {n:,} rows" for s, n in blank.items())
-            )
+        if self.blank:
+            lines.append(self.blank)
         return "\n".join(lines + self.notes)
 
 
@@ -203,6 +208,9 @@ def survey(plan: Plan, media: MediaFolder) -> Survey:
         counts = found.rows[split] = Counter()
         keys: set[str] = set()
         for item in read():
+            if item.row is None and not item.media:
+                found.blank[split] += 1
+                continue
             if item.media not in found.paths:
                 found.paths[item.media] = _find(media, item)
                 if found.paths[item.media] is None:

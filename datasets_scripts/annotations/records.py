@@ -12,6 +12,10 @@ from datasets_scripts.errors import DatasetError
 _INT64 = 2**63
 
 
+class EmptyValueError(DatasetError):
+    """A value is there, but there is nothing in it."""
+
+
 class Record:
     """One annotation and where it stands.
 
@@ -34,6 +38,10 @@ class Record:
     def error(self, message: str) -> DatasetError:
         """An error about this record."""
         return DatasetError(f"{self.place}: {message}")
+
+    def empty(self, message: str) -> EmptyValueError:
+        """An error about an empty value of this record."""
+        return EmptyValueError(f"{self.place}: {message}")
 
     def __contains__(self, key: str) -> bool:
         return key in self.values
@@ -60,6 +68,8 @@ class Record:
             DatasetError: It is missing, not a text, empty, or not storable as UTF-8.
         """
         value = self.value(key)
+        if value is None:
+            raise self.empty(f"{key!r} must be a text, not None")
         if not isinstance(value, str):
             raise self.error(f"{key!r} must be a text, not {shown(value)}")
         return self.clean(value, key, blank=blank)
@@ -73,7 +83,7 @@ class Record:
                 raise self.error(f"{key!r} holds half of a surrogate pair: {value!r}") from error
         value = value.strip()
         if not value and not blank:
-            raise self.error(f"{key!r} is empty")
+            raise self.empty(f"{key!r} is empty")
         return value
 
     def name(self, key: str) -> str:
@@ -86,6 +96,8 @@ class Record:
     def integer(self, key: str, *, low: int = -_INT64, high: int = _INT64 - 1) -> int:
         """An integer, or a text that is one, from ``low`` to ``high``."""
         value = self.value(key)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            raise self.empty(f"{key!r} must be an integer, not {shown(value)}")
         if isinstance(value, str):
             try:
                 value = int(value)

@@ -11,6 +11,7 @@ import pytest
 from miniature_files import load_rows, write_jsonl, write_media, write_table
 from pyarrow import parquet
 
+from datasets_scripts import create_builder
 from datasets_scripts.errors import DatasetError
 
 
@@ -186,3 +187,60 @@ def test_files_that_are_not_as_expected(videos: Path, tmp_path: Path) -> None:
         load("retrieval", tmp_path, videos, files={"train": "train.xml"})
     with pytest.raises(DatasetError, match=r"none\.csv cannot be read: No such file"):
         load("retrieval", tmp_path, videos, files={"train": "none.csv"})
+
+
+# --- Tables as people save them ---
+
+
+def test_a_table_that_a_spreadsheet_program_saved(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = "video,question,answer,,\r\na.mp4,who says hello ?,he,,\r\n,,,,\r\n"
+    (tmp_path / "train.csv").write_bytes(plain.replace(",", ";").encode("utf-8-sig"))
+    (tmp_path / "test.csv").write_bytes(plain.encode("utf-16"))
+    splits = load("qa", tmp_path, videos)
+    assert [[row["question"] for row in rows] for rows in splits.values()] == [["who says hello ?"]] * 2
+    assert "\nread as separated by semicolons: train.csv\n" in capsys.readouterr().err
+
+
+QUESTIONS = "video,question,answer\na,what ?,x\na,why ?, \n,who ?,x\nb,when ?,y\n"
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_rows_that_lack_a_value_are_left_out_if_asked_for_and_counted(
+    quiet: bool, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.csv").write_text(QUESTIONS)
+    with pytest.raises(DatasetError, match=r"train\.csv, line 3: 'answer' is empty; on_empty='drop' leaves such rows"):
+        load("qa", tmp_path, videos)
+    rows = load("qa", tmp_path, videos, on_empty="drop", quiet=quiet)["train"]
+    assert [row["question"] for row in rows] == ["what ?", "when ?"]
+    assert "left out, because the text is blank: train 2 rows" in capsys.readouterr().err
+    builder = create_builder("custom", "qa", annotation_dir=tmp_path, video_dir=videos, on_empty="drop")
+    found = builder.report.splits["train"]
+    assert (found.rows, found.blank_rows, found.dropped_rows) == (2, 2, 0)
+    with pytest.raises(DatasetError, match="on_empty must be one of error, drop, not 'keep'"):
+        load("qa", tmp_path, videos, on_empty="keep")
+
+
+@pytest.mark.parametrize(
+    ("config", "row"),
+    [
+        ("count", {"video": "a", "question": "q", "answer": None}),
+        ("qa", {"video": None, "question": "q", "answer": "x"}),
+        ("multiple_choice", {"video": "a", "question": "q", "options": [], "answer": 0}),
+        ("multiple_choice", {"video": "a", "question": "q", "options": "", "answer": 0}),
+        ("multiple_choice", {"video": "a", "question": "q", "options": ["x", ""], "answer": 0}),
+        ("multiple_choice", {"video": "a", "question": "q", "options": ["x", "y"], "answer": " "}),
+    ],
+)
+def test_what_counts_as_empty(config: str, row: dict[str, Any], videos: Path, tmp_path: Path) -> None:
+    whole = {
+        "count": {"answer": 1},
+        "qa": {"video": "b"},
+        "multiple_choice": {"options": ["x", "y"], "answer": 1},
+    }
+    write_jsonl(tmp_path / "train.jsonl", [row, row | whole[config]])
+    with pytest.raises(DatasetError, match="line 1: "):
+        load(config, tmp_path, videos)
+    assert len(load(config, tmp_path, videos, on_empty="drop")["train"]) == 1

@@ -16,7 +16,7 @@ from json_values import JSON_VALUES
 from miniature_files import write_media
 
 import datasets_scripts
-from datasets_scripts.annotations.files import json_records, jsonl_records, read_names, table_records
+from datasets_scripts.annotations.files import json_records, jsonl_records, read_names, separator_notes, table_records
 from datasets_scripts.annotations.records import Record
 from datasets_scripts.errors import DatasetError
 
@@ -63,11 +63,12 @@ def test_good_files(kind: str, tmp_path: Path) -> None:
     [
         (lambda content: b"", "is empty: line 1 is missing"),
         (lambda content: b" \n", r"line \d"),
-        (lambda content: b"\xef\xbb\xbf" + content, "line 1: begins with a byte order mark"),
-        (lambda content: content.decode().encode("utf-16"), "line 1: begins with a byte order mark"),
+        (lambda content: b"\xef\xbb\xbf", "is empty: line 1 is missing"),
+        (lambda content: content.decode().encode("utf-32"), "line 1: begins with the byte order mark of UTF-32"),
+        (lambda content: content.decode().encode("utf-16") + b"\x00\xd8", r"line [234]: byte 0x00 is not UTF-16"),
         (lambda content: content.decode().encode("latin-1"), r"line [23]: byte 0xe4 is not UTF-8"),
     ],
-    ids=["empty", "blank", "byte order mark", "UTF-16", "Latin-1"],
+    ids=["empty", "blank", "only a byte order mark", "UTF-32", "torn UTF-16", "Latin-1"],
 )
 def test_encodings_and_empty_files(kind: str, change: Callable[[bytes], bytes], message: str, tmp_path: Path) -> None:
     read, content = READERS[kind]
@@ -75,6 +76,82 @@ def test_encodings_and_empty_files(kind: str, change: Callable[[bytes], bytes], 
     path.write_bytes(change(content))
     with pytest.raises(DatasetError, match=re.escape(str(path)) + ".*" + message):
         list(read(path))
+
+
+@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_byte_order_marks_are_no_part_of_the_text(kind: str, encoding: str, tmp_path: Path) -> None:
+    read, content = READERS[kind]
+    (tmp_path / "file").write_bytes(content.decode().encode(encoding))
+    rows = [dict(record.values) for record in read(tmp_path / "file")]
+    assert rows == [{"gif_name": "a", "question": "what ?"}, {"gif_name": "b", "question": "wh\u00e4t ?"}]
+    (tmp_path / "names").write_bytes("a\r\nb\r\n".encode(encoding))
+    assert read_names(tmp_path / "names") == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("written", "question"),
+    [
+        ('"stop" is said when ?', '"stop" is said when ?'),
+        ('who says "stop" ?', 'who says "stop" ?'),
+        ('5" or 6"', '5" or 6"'),
+        ('"a" or "b"', '"a" or "b"'),
+        ('"what ?"', "what ?"),
+        ('"""stop"" is said when ?"', '"stop" is said when ?'),
+        ('"left\tright"', "left\tright"),
+        ('"one line\nand another\n\nlast"', "one line\nand another\n\nlast"),
+        ('""', ""),
+    ],
+)
+def test_quotation_marks_in_tab_separated_fields(written: str, question: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(f"gif_name\tquestion\tx\r\na\t{written}\t1\r\nb\twhy ?\t2\r\n".encode())
+    rows = [(*record.values.values(), record.where) for record in read_tsv(path)]
+    after = 3 + written.count("\n")
+    assert rows == [("a", question, "1", "line 2"), ("b", "why ?", "2", f"line {after}")]
+
+
+def test_rows_never_become_one_because_of_quotation_marks(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text('gif_name\tquestion\na\t"who\nb\tc"\n')
+    with pytest.raises(DatasetError, match="line 2: a quotation mark is not closed"):
+        list(read_tsv(path))
+
+
+def test_what_spreadsheet_programs_add_to_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("a,b,,\n1,2,,\n,,,\n3,,,\n5,6\n , ,\n,,,,,\n")
+    assert [(dict(record.values), record.where) for record in table_records(path)] == [
+        ({"a": "1", "b": "2"}, "line 2"),
+        ({"a": "3", "b": ""}, "line 4"),
+        ({"a": "5", "b": "6"}, "line 5"),
+    ]
+    path.write_text("a,b,,\n1,2,,3\n")  # nothing that a cell holds may vanish
+    with pytest.raises(DatasetError, match="line 2: 4 fields, but the header has 2"):
+        list(table_records(path))
+    path.write_text("a,b\n,\n")
+    with pytest.raises(DatasetError, match="there is no row under the header"):
+        list(table_records(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "noted", "expected"),
+    [
+        ("a;b\n1,5;2\n", (), True, {"a": "1,5", "b": "2"}),
+        ('"a";"b"\n"1;5";2\n', (), True, {"a": "1;5", "b": "2"}),
+        ("a,b;c,d\n1,2,3\n", (), False, {"a": "1", "b;c": "2", "d": "3"}),
+        ("a,b\n1;5,2\n", (), False, {"a": "1;5", "b": "2"}),
+        ("a,x;b;c\n1;2;3\n", ("b",), True, {"a,x": "1", "b": "2", "c": "3"}),
+        ("a,b;c;d;e\n1,2\n", ("a",), False, {"a": "1", "b;c;d;e": "2"}),
+    ],
+)
+def test_semicolons_by_the_header(
+    text: str, columns: tuple[str, ...], noted: bool, expected: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "file.csv"
+    path.write_text(text)
+    assert [dict(record.values) for record in table_records(path, columns)] == [expected]
+    assert separator_notes([path], columns) == (["read as separated by semicolons: file.csv"] if noted else [])
 
 
 @pytest.mark.parametrize("kind", ["json", "json key"])
