@@ -66,7 +66,7 @@ def check(
         files=[str(path) for path in plan.files],
         media_dir=str(media.folder),
         splits={split: found.report(split, unreadable) for split in plan.splits},
-        notes=plan.notes,
+        notes=[*plan.notes, *media.notes(found.paths.values())],
     )
 
 

@@ -11,6 +11,8 @@ and ``test.csv`` in the annotation folder, likewise ``.tsv``, ``.jsonl`` and ``.
 A ``.csv`` may be separated by semicolons, which its header shows and the report says. A row with an empty cell where a
 value is needed is an error that names it; ``on_empty="drop"`` leaves such rows out and counts them.
 
+- ``video`` or ``image`` is a name or stem, with or without folders, or an absolute path inside of the folder of the
+  videos or images. A folder of images may be a video: they are its frames.
 - ``id`` may be missing: rows are then ``<video>_<n>``. ``answer_type`` may be missing: it is then ``""``.
 - ``options`` is a list, or in a table several columns, ``columns={"options": ["a", "b", "c"]}``, or a JSON list.
 - ``people_answers`` of ``image_qa``, what each person said, is a list or several columns as ``options`` are. It may be
@@ -149,7 +151,7 @@ def _item(record: Record, schema: SchemaName, columns: Columns, number: Numberin
         source = columns.get(column, column)
         absent = isinstance(source, str) and source not in record
         if column == "id" and absent:
-            row["id"] = number(media_stem(name))
+            row["id"] = number(media_stem(re.split(r"[\\/]", name)[-1] if name[0] in "\\/" else name))
         elif column == "answer_type" and absent:
             row[column] = ""
         elif column == "people_answers" and absent:

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from datasets_scripts.annotations.command_line import add_policy, data_set_parser, reported_builder, run
 from datasets_scripts.annotations.hub_card import MANIFEST, read_manifest, write_card
+from datasets_scripts.annotations.media import FRAME_EXTENSIONS
 from datasets_scripts.errors import DatasetError
 from datasets_scripts.schemas import features, media_column
 
@@ -139,6 +140,8 @@ def _portable_rows(
         path = Path(row[column])
         name = path.relative_to(builder.report.media_dir).as_posix()
         if media == "embed":
+            if path.is_dir():
+                raise DatasetError(f"{path} is a folder of frames, which cannot be embedded; media='files' copies it")
             value: Any = {"bytes": path.read_bytes(), "path": name}
         elif media == "files":
             value = f"{MEDIA_FOLDER}/{name}"
@@ -149,6 +152,11 @@ def _portable_rows(
 
 
 def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():  # the frames of a video
+        for path in sorted(source.iterdir()):
+            if path.is_file() and not path.name.startswith(".") and path.suffix.lower() in FRAME_EXTENSIONS:
+                _copy(path, target / path.name)
+        return
     size = source.stat()
     if target.exists():
         there = target.stat()

@@ -15,7 +15,8 @@ schema              columns
                     v2 ten texts of which some may be blank; empty where only scores, or nothing, are published
 =================== ============================================================================================
 
-- ``video`` and ``image`` hold the absolute path of a file that exists, as text: decoding belongs to the processor.
+- ``video`` and ``image`` hold the absolute path of a file that exists, for a video also of a folder of frames, as
+  text: decoding belongs to the processor.
 - ``id`` is unique within a split, made from the name of the video or image so that the official files and the jsonl
   files of the paper give the same: ``<video>_<id of the caption>`` where both have one, else ``<video>_<n>`` for
   the n-th row of that video, and the name alone where a video has one row. VQA v2 has its question ids.

@@ -125,7 +125,7 @@ class AnnotationBuilder(datasets.GeneratorBasedBuilder):
 
     def _report(self, config: str, found: Survey, media: MediaFolder, unreadable: dict[str, str]) -> LoadReport:
         splits = {split: found.report(split, unreadable) for split in self.plan.splits}
-        notes = [*self.plan.notes]
+        notes = [*self.plan.notes, *media.notes(found.paths.values())]
         empty = [split for split, report in splits.items() if not report.rows and not report.dropped_rows]
         if empty:
             notes.append(f"without any row, and so left out: {', '.join(empty)}")

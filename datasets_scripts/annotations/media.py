@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -18,9 +19,12 @@ EXTENSIONS: dict[MediaKind, tuple[str, ...]] = {
     "video": (
         *(".mp4", ".avi", ".webm", ".mkv", ".mov", ".gif"),
         *(".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts", ".ogv", ".webp"),
+        *(".mts", ".m2ts", ".3g2", ".vob", ".asf"),
     ),
-    "image": (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"),
+    "image": (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm"),
 }
+# What the images of a folder are called that is a video.
+FRAME_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".avif"})
 _KNOWN = frozenset(extension for extensions in EXTENSIONS.values() for extension in extensions)
 
 
@@ -51,7 +55,8 @@ def check_media_name(name: str) -> None:
     parts = re.split(r"[\\/]", name)
     if not name.strip() or "\0" in name:
         raise DatasetError(f"{name!r} is not a file name")
-    if ".." in parts or not parts[0] or re.match(r"[A-Za-z]:", name):
+    # A title may begin with a letter and a colon; a drive of Windows goes on with a slash.
+    if ".." in parts or not parts[0] or re.match(r"[A-Za-z]:[\\/]", name):
         raise DatasetError(f"{name!r} points outside of the folder")
 
 
@@ -59,7 +64,8 @@ class MediaFolder:
     """The videos or images in a folder and the folders below it, found by name or stem.
 
     Files and folders whose names begin with a dot are passed over. Links are followed: they are the user's, not the
-    annotations'.
+    annotations'. Names that differ only in their Unicode form (on macOS an accent is a character of its own) are the
+    same unless both are there. A folder of images may be a video too, where no file has its name.
 
     Args:
         folder: The folder.
@@ -76,35 +82,93 @@ class MediaFolder:
             raise DatasetError(f"the {kind} folder {self.folder} does not exist")
         self._exact: dict[str, list[str]] = {}
         self._stems: dict[str, list[str]] = {}
+        self._folders: dict[str, list[str]] = {}
+        folders: dict[str, None] = {}
         for path in _files_below(self.folder):
-            base = path.rpartition("/")[2]
-            for name in {path, base}:
+            home, _, base = path.rpartition("/")
+            for name in {_composed(path), _composed(base)}:
                 self._exact.setdefault(name, []).append(path)
-            if os.path.splitext(base)[1].lower() in EXTENSIONS[kind]:
-                for name in {media_stem(path), media_stem(base)}:
+            extension = os.path.splitext(base)[1].lower()
+            if extension in EXTENSIONS[kind]:
+                for name in {media_stem(_composed(path)), media_stem(_composed(base))}:
                     self._stems.setdefault(name, []).append(path)
+            if kind == "video" and home and extension in FRAME_EXTENSIONS:
+                folders[home] = None
+        for path in folders:
+            for name in {_composed(path), _composed(path.rpartition("/")[2])}:
+                self._folders.setdefault(name, []).append(path)
+        self._folders_of_frames = {str(self.folder / path) for path in folders}
 
     def find(self, name: str) -> str | None:
         """The absolute path of the file of that name or, failing that, of that stem; None if there is none.
 
+        Failing both it is that of the folder of that name or stem whose images are the frames of a video.
+
         Args:
-            name: With or without folders and extension.
+            name: With or without folders and extension; or an absolute path inside of the folder.
 
         Raises:
-            DatasetError: The name leads out of the folder, or files in several folders have it.
+            DatasetError: The name leads out of the folder, or several files have it.
         """
-        check_media_name(name)
-        wanted = str(PurePosixPath(name.replace("\\", "/")))
-        found = self._exact.get(wanted) or self._stems.get(media_stem(wanted), [])
-        if len({path.rpartition("/")[0] for path in found}) > 1:
+        inside = self._inside(name)
+        check_media_name(name if inside is None else inside)
+        wanted = str(PurePosixPath((name if inside is None else inside).replace("\\", "/")))
+        key = _composed(wanted)
+        kinds = ((self._exact, key), (self._stems, media_stem(key)), (self._folders, key))
+        for names, each in (*kinds, (self._folders, media_stem(key))):
+            found = names.get(each, [])
+            if inside is not None:  # it says in which folder
+                home = key.rpartition("/")[0]
+                found = [path for path in found if _composed(path).rpartition("/")[0] == home]
+            if found:
+                return str(self.folder / self._best(name, wanted, found))
+        # A folder that links lead to by several ways is indexed by the first of them.
+        hidden = any(part.startswith(".") for part in wanted.split("/"))
+        return None if hidden or not os.path.isfile(self.folder / wanted) else str(self.folder / wanted)
+
+    def notes(self, paths: Iterable[str | None]) -> list[str]:
+        """What the user should know about files that were found."""
+        count = len(self._folders_of_frames.intersection(path for path in paths if path is not None))
+        return [f"folders of images, taken as the frames of a video each: {count:,}"] if count else []
+
+    def _inside(self, name: str) -> str | None:
+        """The part of an absolute path below the folder; None if it is not one, or leads elsewhere."""
+        if os.path.isabs(name) and "\0" not in name and ".." not in name.split("/"):
+            for folder in (self.folder, self.folder.resolve()):
+                path = Path(os.path.abspath(name))
+                if path != folder and path.is_relative_to(folder):
+                    return path.relative_to(folder).as_posix()
+        return None
+
+    def _best(self, name: str, wanted: str, found: list[str]) -> str:
+        literal = [path for path in found if path == wanted or path.endswith("/" + wanted)]
+        stem = media_stem(wanted)
+        literal = literal or [path for path in found if (s := media_stem(path)) == stem or s.endswith("/" + stem)]
+        found = literal or found
+        if len({media_stem(path) for path in found}) > 1:
+            found = self._different_files(found)
+        if len({media_stem(path) for path in found}) > 1:
             raise DatasetError(f"{name!r} is ambiguous in {self.folder}: {found[0]} and {found[1]}")
-        if not found:
-            return None
         order = EXTENSIONS[self.kind]
         extensions = [os.path.splitext(path)[1].lower() for path in found]
         ranks = [order.index(extension) if extension in order else len(order) for extension in extensions]
-        best = min(range(len(found)), key=lambda n: (ranks[n], found[n]))
-        return str(self.folder / found[best])
+        return found[min(range(len(found)), key=lambda n: (ranks[n], found[n]))]
+
+    def _different_files(self, paths: list[str]) -> list[str]:
+        """One path for each file, rather that of the file than that of a link to it."""
+        found: dict[object, str] = {}
+        for path in sorted(paths, key=lambda path: (os.path.islink(self.folder / path), path)):
+            try:
+                about = os.stat(self.folder / path)
+                found.setdefault((about.st_dev, about.st_ino), path)
+            except OSError:
+                found[path] = path
+        return list(found.values())
+
+
+def _composed(name: str) -> str:
+    """A name in the Unicode form in which an accent and its letter are one character."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def _files_below(folder: Path) -> Iterator[str]:

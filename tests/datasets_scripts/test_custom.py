@@ -13,6 +13,7 @@ from pyarrow import parquet
 
 from datasets_scripts import create_builder
 from datasets_scripts.errors import DatasetError
+from datasets_scripts.export import export
 
 
 @pytest.fixture(scope="module")
@@ -244,3 +245,23 @@ def test_what_counts_as_empty(config: str, row: dict[str, Any], videos: Path, tm
     with pytest.raises(DatasetError, match="line 1: "):
         load(config, tmp_path, videos)
     assert len(load(config, tmp_path, videos, on_empty="drop")["train"]) == 1
+
+
+# --- Names as people write them ---
+
+
+def test_videos_by_absolute_path_and_as_folders_of_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    videos = write_media(tmp_path / "v", "a.mp4", "below/a.mp4", "clip1/1.jpg", "clip1/2.jpg")
+    annotations = tmp_path / "a"
+    names = [str(videos / "a.mp4"), str(videos / "below" / "a.mp4"), "clip1"]
+    write_jsonl(annotations / "train.jsonl", [{"video": name, "caption": "c"} for name in names])
+    rows = load("retrieval", annotations, videos)["train"]
+    assert [row["video"] for row in rows] == [names[0], names[1], str(videos / "clip1")]
+    assert [row["id"] for row in rows] == ["a_0", "a_1", "clip1_0"]  # the same wherever the folder lies
+    assert "\nfolders of images, taken as the frames of a video each: 1\n" in capsys.readouterr().err
+    given = {"annotation_dir": annotations, "video_dir": videos}
+    output = tmp_path / "hub"
+    export(create_builder("custom", "retrieval", **given), output, media="files")
+    assert sorted(path.name for path in (output / "media" / "clip1").iterdir()) == ["1.jpg", "2.jpg"]
+    with pytest.raises(DatasetError, match="clip1 is a folder of frames, which cannot be embedded"):
+        export(create_builder("custom", "retrieval", **given), tmp_path / "other", media="embed")

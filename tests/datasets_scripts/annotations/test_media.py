@@ -32,6 +32,17 @@ from datasets_scripts.errors import DatasetError
         ("v_1.5.mp4", "v_1.5"),
         ("clip.weird", "clip.weird"),
         ("with space\u00e9.mp4", "with space\u00e9"),
+        ("cafe\u0301.mp4", "caf\u00e9.mp4"),
+        ("caf\u00e9.mp4", "cafe\u0301"),
+        ("caf\u00e9s/a.mp4", "cafe\u0301s/a"),
+        ("a.m2ts", "a"),
+        ("a.MTS", "a.mp4"),
+        ("a.mp4", "a.3g2"),
+        ("a.vob", "a"),
+        ("a.asf", "a.wmv"),
+        ("A: day out.mp4", "A: day out.mp4"),
+        ("Part 2: the end.mp4", "Part 2: the end"),
+        ("clip1/0001.jpg", "clip1/0001.jpg"),
     ],
 )
 def test_names_that_are_found(file: str, name: str, tmp_path: Path) -> None:
@@ -68,6 +79,64 @@ def test_files_of_the_same_name_in_two_folders_are_ambiguous(tmp_path: Path) -> 
     assert media.find("y/a") == str(tmp_path / "y" / "a.mp4")
 
 
+def test_names_that_differ_only_in_their_unicode_form_are_told_apart_where_both_are_there(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    for name in (composed, decomposed):
+        (tmp_path / f"{name}.mp4").touch()
+    media = MediaFolder(tmp_path, "video")
+    for name in (composed, decomposed):
+        assert media.find(name) == media.find(f"{name}.mp4") == str(tmp_path / f"{name}.mp4")
+    for folder, form in (("x", composed), ("y", decomposed)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"a\u0308{form}.mp4").touch()
+    with pytest.raises(DatasetError, match="is ambiguous in "):
+        MediaFolder(tmp_path, "video").find(f"\u00e4{composed}.mp4")
+
+
+def test_the_same_file_by_a_link_is_not_ambiguous(tmp_path: Path) -> None:
+    for folder in ("chosen", "real", "other"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "real" / "a.mp4").touch()
+    (tmp_path / "chosen" / "a.mp4").symlink_to(tmp_path / "real" / "a.mp4")
+    (tmp_path / "twice").symlink_to(tmp_path / "real")
+    media = MediaFolder(tmp_path, "video")
+    assert media.find("a") == media.find("a.avi") == str(tmp_path / "real" / "a.mp4")
+    assert media.find("chosen/a") == str(tmp_path / "chosen" / "a.mp4")
+    assert media.find("twice/a.mp4") == str(tmp_path / "twice" / "a.mp4")
+    (tmp_path / "other" / "a.mp4").touch()
+    with pytest.raises(DatasetError, match="'a' is ambiguous in "):
+        MediaFolder(tmp_path, "video").find("a")
+
+
+def test_absolute_paths_inside_of_the_folder(tmp_path: Path) -> None:
+    folder, link = tmp_path / "videos", tmp_path / "link"
+    for name in ("a.mp4", "below/b.mp4", "below/a.mp4"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    link.symlink_to(folder)
+    media = MediaFolder(folder, "video")
+    assert media.find(str(folder / "a.mp4")) == str(folder / "a.mp4")
+    assert media.find(str(folder / "below" / "a.avi")) == str(folder / "below" / "a.mp4")
+    assert MediaFolder(link, "video").find(str(folder / "a.mp4")) == str(link / "a.mp4")
+    assert media.find(str(folder / "b.mp4")) is None  # not where the path says
+    for outside in (f"{folder}/../a.mp4", f"{folder}/below/../../x", f"{folder}2/a.mp4", str(tmp_path / "a.mp4"), "/"):
+        with pytest.raises(DatasetError, match="points outside of the folder"):
+            media.find(outside)
+
+
+def test_folders_of_frames(tmp_path: Path) -> None:
+    for name in ("clip1/2.jpg", "clip1/10.jpg", "deep/clip2/1.png", "clip3/1.ppm", "clip3.mp4", "empty/note.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    media = MediaFolder(tmp_path, "video")
+    found = {name: media.find(name) for name in ("clip1", "clip1.mp4", "clip2", "deep/clip2", "clip3", "empty", "deep")}
+    expected = {"clip1": "clip1", "clip1.mp4": "clip1", "clip2": "deep/clip2", "deep/clip2": "deep/clip2"}
+    expected["clip3"] = "clip3.mp4"  # a file goes before
+    assert found == {"empty": None, "deep": None, **{name: str(tmp_path / path) for name, path in expected.items()}}
+    assert media.notes(found.values()) == ["folders of images, taken as the frames of a video each: 2"]
+    assert MediaFolder(tmp_path, "image").find("clip1") is None
+
+
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "a.mp4").touch()
@@ -79,7 +148,20 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../a.mp4", "x/../../a", "/etc/passwd", "\\server\\a", "..\\a", "C:\\a.mp4", "c:a", "..", "", " ", "a\0b", "x/.."],
+    [
+        "../a.mp4",
+        "x/../../a",
+        "/etc/passwd",
+        "\\server\\a",
+        "..\\a",
+        "C:\\a.mp4",
+        "c:/a",
+        "..",
+        "",
+        " ",
+        "a\0b",
+        "x/..",
+    ],
 )
 def test_names_that_lead_outside(name: str, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
