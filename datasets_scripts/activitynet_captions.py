@@ -7,7 +7,7 @@
 
 Splits ``train``, ``val1`` and ``val2``; retrieval is reported on ``val1``. Official files: ``train.json``,
 ``val_1.json``, ``val_2.json``. The released jsonl files (``anet_retrieval/train.jsonl``, ``dev.jsonl``) hold paragraphs
-only.
+only. Where videos or annotations lack the ``v_`` before the id they find each other all the same.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ActivityNetCaptions(AnnotationBuilder):
             raise DatasetError(
                 "activitynet_captions sentences needs the official files: the jsonl files hold paragraphs"
             )
-        readers = {split: partial(released_captions, path, numbered=False) for split, path in files.items()}
+        readers = {split: partial(read_released, path) for split, path in files.items()}
         return Plan("retrieval", form, readers, list(files.values()), notes, published)
 
 
@@ -78,9 +78,21 @@ def read_sentences(path: Path) -> Iterator[VideoSentences]:
 
 def read_paragraphs(path: Path) -> Iterator[Item]:
     """The paragraphs of an official file."""
-    return paragraph_items(read_sentences(path))
+    return either_name(paragraph_items(read_sentences(path)))
 
 
 def read_moments(path: Path) -> Iterator[Item]:
     """The single sentences of an official file."""
-    return sentence_items(read_sentences(path))
+    return either_name(sentence_items(read_sentences(path)))
+
+
+def read_released(path: Path) -> Iterator[Item]:
+    """The paragraphs of a jsonl file."""
+    return either_name(released_captions(path, numbered=False))
+
+
+def either_name(items: Iterator[Item]) -> Iterator[Item]:
+    """Items whose videos may be called as they are annotated, or with ``v_`` where that lacks it, or without."""
+    for item in items:
+        name = str(item.media)
+        yield item._replace(media=(name, name.removeprefix("v_") if name.startswith("v_") else f"v_{name}"))

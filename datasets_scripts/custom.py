@@ -1,9 +1,10 @@
-"""Your own data: tables, jsonl or Parquet files plus a folder of videos or images, for each task.
+"""Your own data: tables, JSON, jsonl or Parquet files plus a folder of videos or images, for each task.
 
 Configurations are the schemas of :mod:`datasets_scripts.schemas`: ``retrieval``, ``qa``, ``count``,
 ``multiple_choice``, ``image_captions``, ``image_qa``. Files are ``train.csv``, ``validation.csv`` (or ``val``, ``dev``)
-and ``test.csv`` in the annotation folder, likewise ``.tsv``, ``.jsonl`` and ``.parquet`` (also in shards such as
-``train-00000-of-00002.parquet``), or those that ``files`` names. ``columns`` says what a column is called in them::
+and ``test.csv`` in the annotation folder, likewise ``.tsv``, ``.json`` (a list of objects, or an object that
+holds one list), ``.jsonl`` and ``.parquet`` (also in shards such as ``train-00000-of-00002.parquet``), or those that
+``files`` names. ``columns`` says what a column is called in them::
 
     load("custom", "qa", annotation_dir="my/annotations", video_dir="my/videos",
          columns={"video": "clip", "question": "text", "answer": "label"})
@@ -32,7 +33,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from datasets_scripts.annotations.builder import AnnotationBuilder, AnnotationConfig
-from datasets_scripts.annotations.files import jsonl_records, parquet_records, separator_notes, table_records
+from datasets_scripts.annotations.files import (
+    json_list_records,
+    jsonl_records,
+    parquet_records,
+    separator_notes,
+    table_records,
+)
 from datasets_scripts.annotations.folder import AnnotationFolder
 from datasets_scripts.annotations.json_files import decode_json
 from datasets_scripts.annotations.media import media_stem
@@ -45,7 +52,7 @@ from datasets_scripts.vqa_v2 import sorted_scores
 OnEmpty = Literal["error", "drop"]
 Columns = Mapping[str, str | Sequence[str]]
 _SPLITS = {"train": "train", "validation": "validation", "val": "validation", "dev": "validation", "test": "test"}
-_FILE = re.compile(r"(train|validation|val|dev|test)(-\d+-of-\d+)?\.(csv|tsv|jsonl|parquet)", re.IGNORECASE)
+_FILE = re.compile(r"(train|validation|val|dev|test)(-\d+-of-\d+)?\.(csv|tsv|json|jsonl|parquet)", re.IGNORECASE)
 
 
 @dataclass
@@ -121,6 +128,7 @@ def _open(path: Path) -> Iterator[Record]:
     readers: dict[str, Callable[[Path], Iterator[Record]]] = {
         ".csv": table_records,
         ".tsv": partial(table_records, delimiter="\t"),
+        ".json": json_list_records,
         ".jsonl": jsonl_records,
         ".parquet": parquet_records,
     }

@@ -9,7 +9,9 @@
 Official files: ``train_val_videodatainfo.json`` and ``test_videodatainfo.json``, their merge ``MSRVTT_data.json``,
 or ``MSR_VTT.json``; ``MSRVTT_JSFusion_test.csv`` for the 1k-A test; ``train_qa.json``, ``val_qa.json``,
 ``test_qa.json``; a tab-separated table with columns ``vid_key, a1, …, a5, answer``. The released jsonl files are
-found by the names that they were published under, such as ``msrvtt_retrieval/train.jsonl``.
+found by the names that they were published under, such as ``msrvtt_retrieval/train.jsonl``. Where neither is there the
+files of the Hub are read, ``msrvtt_train_7k.json`` (or ``9k``) and ``msrvtt_test_1k.json``, also called ``train.json``
+and ``test.json``: lists of ``{video_id, caption}`` with one caption or a list of them.
 
 The 1k-A test holds captions that come twice; they are kept, since published figures count them.
 """
@@ -96,7 +98,11 @@ def _plan_retrieval(config: MsrvttConfig, folder: AnnotationFolder) -> Plan:
     plain = folder.find("MSR_VTT.json")
     captions = [merged] if merged else [path for path in parts if path] or ([plain] if plain else [])
     released = released_splits(folder, "msrvtt_retrieval")
+    hub = _hub_files(config.scheme, folder)
+    if hub and not captions and not released and config.form == "auto":
+        return _hub_retrieval(config.scheme, hub, folder)
     form, notes = choose_form(config.form, official=bool(captions), released=bool(released))
+    notes += [f"there is {path.name} too, which is not read" for path in hub.values()]
     if form == "jsonl":
         if config.scheme != "7k":
             raise DatasetError(f"scheme {config.scheme} needs the official files: the jsonl files hold scheme 7k")
@@ -106,6 +112,50 @@ def _plan_retrieval(config: MsrvttConfig, folder: AnnotationFolder) -> Plan:
         names = ["train_val_videodatainfo.json", "MSRVTT_data.json", "MSR_VTT.json", "msrvtt_retrieval/train.jsonl"]
         raise folder.missing(names, "msrvtt retrieval")
     return _official_retrieval(config.scheme, captions, folder, notes)
+
+
+def _hub_files(scheme: Scheme, folder: AnnotationFolder) -> dict[str, Path]:
+    train = (f"msrvtt_train_{scheme}.json", f"train_{scheme}.json", "train.json")
+    return folder.find_all({"train": train, "test": ("msrvtt_test_1k.json", "test_1k.json", "test.json")})
+
+
+def _hub_retrieval(scheme: Scheme, files: dict[str, Path], folder: AnnotationFolder) -> Plan:
+    if scheme == "official":
+        raise DatasetError("scheme official needs the official files: those of the Hub hold schemes 7k and 9k")
+    readers: dict[str, Reader] = {split: partial(read_hub_captions, path) for split, path in files.items()}
+    notes = [
+        f"{path.name} is taken for {what} as it is"
+        for split, what in (("train", f"the training split of scheme {scheme}"), ("test", "the 1k-A test"))
+        if (path := files.get(split)) is not None and path.name.lower() == f"{split}.json"
+    ]
+    other = "9k" if scheme == "7k" else "7k"
+    if "train" not in files and folder.find(f"msrvtt_train_{other}.json"):
+        notes.append(f"there is msrvtt_train_{other}.json too, which scheme={other!r} reads")
+    table = folder.find(_TEST_TABLE)
+    if "test" not in files and table:
+        readers["test"], files = partial(read_test_table, table), {**files, "test": table}
+    return Plan("retrieval", "custom", readers, list(files.values()), notes)
+
+
+def read_hub_captions(path: Path) -> Iterator[Item]:
+    """The captions of a file of the Hub."""
+    number = Numbering()
+    for record in json_records(path):
+        video = _video_name(record)
+        several = isinstance(record.value("caption"), list)
+        captions = record.texts("caption") if several else [record.text("caption")]
+        if not captions:
+            raise record.error("'caption' is empty")
+        for caption in captions:
+            yield Item(record, video, {"id": number(video), "caption": caption})
+
+
+def _video_name(record: Record) -> str:
+    """The name of a video that is given by name, such as ``"video0"``, or by number."""
+    value = record.value("video_id")
+    if isinstance(value, str) and re.fullmatch(r"video\d+", value.strip()):
+        return value.strip()
+    return f"video{record.integer('video_id', low=0)}"
 
 
 def _official_retrieval(scheme: Scheme, captions: list[Path], folder: AnnotationFolder, notes: list[str]) -> Plan:
@@ -197,10 +247,10 @@ def _plan_qa(config: MsrvttConfig, folder: AnnotationFolder) -> Plan:
 
 
 def read_questions(path: Path) -> Iterator[Item]:
-    """The questions of an official file."""
+    """The questions of an official file; some copies have the names of videos, not their numbers."""
     number = Numbering()
     for record in json_records(path):
-        video = f"video{record.integer('video_id', low=0)}"
+        video = _video_name(record)
         question = record.text("question")
         row = {
             "id": number(video),

@@ -36,6 +36,29 @@ def json_records(path: Path, key: str | None = None) -> Iterator[Record]:
         raise DatasetError(f"{path}: {f'the list under {key!r}' if key else 'the list'} is empty")
 
 
+def json_list_records(path: Path) -> Iterator[Record]:
+    """The objects of the one list of a JSON file: the whole file, or the only list in the object at its top.
+
+    Such an object is in memory as a whole.
+
+    Raises:
+        DatasetError: The file is not of that form, or the list is empty.
+    """
+    start = next((line.lstrip()[:1] for _, line in read_lines(path) if line.strip()), "")
+    if start != "{":
+        yield from json_records(path)
+        return
+    content = decode_json(read_text(path), path, unique=True)
+    lists = [key for key, value in content.items() if isinstance(value, list)]
+    if len(lists) != 1:
+        found = f"there are {', '.join(map(repr, lists))}" if lists else "there is none"
+        raise DatasetError(f"{path}, line 1: a list of objects expected, or an object with one such list; {found}")
+    if not content[lists[0]]:
+        raise DatasetError(f"{path}: the list under {lists[0]!r} is empty")
+    for number, value in enumerate(content[lists[0]]):
+        yield as_record(value, path, f"{lists[0]}[{number}]")
+
+
 def json_members(path: Path) -> Iterator[tuple[str, Record]]:
     """The members of a JSON object of objects; a name that stands there twice is an error.
 

@@ -118,3 +118,21 @@ def test_malformed_annotations(videos: Path, tmp_path: Path, text: str, message:
     with pytest.raises(DatasetError, match=message) as caught:
         load_rows("activitynet_captions", "retrieval", annotation_dir=tmp_path, video_dir=videos)
     assert str(tmp_path / "train.json") in str(caught.value)
+
+
+@pytest.mark.parametrize("annotated", ["v_QOlSCBRmfWY", "QOlSCBRmfWY"])
+@pytest.mark.parametrize("lies", ["v_QOlSCBRmfWY.mp4", "QOlSCBRmfWY.mkv"])
+@pytest.mark.parametrize("config", ["retrieval", "sentences", "jsonl"])
+def test_ids_with_and_without_the_letter_before_them(config: str, lies: str, annotated: str, tmp_path: Path) -> None:
+    videos = write_media(tmp_path / "videos", lies)
+    if config == "jsonl":
+        write_jsonl(tmp_path / "train.jsonl", [{"caption": "Fun.", "clip_name": annotated, "sen_id": 0}])
+    else:
+        write_json(tmp_path / "train.json", {annotated: {"timestamps": [[0, 1]], "sentences": ["Fun."]}})
+    name = "sentences" if config == "sentences" else "retrieval"
+    rows = load_rows("activitynet_captions", name, annotation_dir=tmp_path, video_dir=videos)["train"]
+    assert [row["video"] for row in rows] == [str(videos / lies)]
+    # Where both lie there it is the one that is annotated.
+    write_media(videos, "v_QOlSCBRmfWY.mp4", "QOlSCBRmfWY.mp4")
+    rows = load_rows("activitynet_captions", name, annotation_dir=tmp_path, video_dir=videos)["train"]
+    assert [Path(row["video"]).stem for row in rows] == [annotated]

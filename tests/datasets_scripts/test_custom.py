@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from miniature_files import load_rows, write_jsonl, write_media, write_table
+from miniature_files import load_rows, write_json, write_jsonl, write_media, write_table
 from pyarrow import parquet
 
 from datasets_scripts import create_builder
@@ -52,6 +52,8 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".jsonl":
         write_jsonl(path, rows)
+    elif path.suffix == ".json":
+        write_json(path, rows)
     elif path.suffix == ".parquet":
         parquet.write_table(pa.Table.from_pylist(rows), path)
     else:
@@ -63,7 +65,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         write_table(path, [list(rows[0]), *quoted], delimiter=mark)
 
 
-@pytest.mark.parametrize("extension", ["csv", "tsv", "jsonl", "parquet"])
+@pytest.mark.parametrize("extension", ["csv", "tsv", "json", "jsonl", "parquet"])
 @pytest.mark.parametrize("config", list(ROWS))
 def test_every_task_from_every_format(config: str, extension: str, videos: Path, tmp_path: Path) -> None:
     write_rows(tmp_path / f"train.{extension}", ROWS[config])
@@ -184,7 +186,7 @@ def test_files_that_are_not_as_expected(videos: Path, tmp_path: Path) -> None:
         load("retrieval", tmp_path, videos, files={"train": "train.jsonl"}, columns={"caption": ["a", "b"]})
     with pytest.raises(DatasetError, match=r"columns\['video'\] must be one name, not \['a', 'b'\]"):
         load("retrieval", tmp_path, videos, files={"train": "train.jsonl"}, columns={"video": ["a", "b"]})
-    with pytest.raises(DatasetError, match=r"train\.xml must be one of \.csv, \.tsv, \.jsonl, \.parquet"):
+    with pytest.raises(DatasetError, match=r"train\.xml must be one of \.csv, \.tsv, \.json, \.jsonl, \.parquet"):
         load("retrieval", tmp_path, videos, files={"train": "train.xml"})
     with pytest.raises(DatasetError, match=r"none\.csv cannot be read: No such file"):
         load("retrieval", tmp_path, videos, files={"train": "none.csv"})
@@ -265,3 +267,34 @@ def test_videos_by_absolute_path_and_as_folders_of_frames(tmp_path: Path, capsys
     assert sorted(path.name for path in (output / "media" / "clip1").iterdir()) == ["1.jpg", "2.jpg"]
     with pytest.raises(DatasetError, match="clip1 is a folder of frames, which cannot be embedded"):
         export(create_builder("custom", "retrieval", **given), tmp_path / "other", media="embed")
+
+
+# --- JSON ---
+
+
+def test_json_lists(videos: Path, tmp_path: Path) -> None:
+    rows = [{"id": "1", "video": "a", "caption": "x"}, {"id": "2", "video": "a", "caption": "y"}]
+    write_json(tmp_path / "train.json", rows)
+    write_json(tmp_path / "val.json", {"info": {"version": 1}, "annotations": rows})
+    expected = [row | {"video": str(videos / "a.mp4")} for row in rows]
+    assert load("retrieval", tmp_path, videos) == {"train": expected, "validation": expected}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"a": [{}], "b": []},
+            "line 1: a list of objects expected, or an object with one such list; there are 'a', 'b'",
+        ),
+        ({"a": 1}, "line 1: a list of objects expected, or an object with one such list; there is none"),
+        ({"a": []}, "the list under 'a' is empty"),
+        ({"a": [{"video": "a", "caption": "c"}, 3]}, r"a\[1\]: must be an object, not 3"),
+        ([], "the list is empty"),
+        (3, "line 1: a list expected, but '3'"),
+    ],
+)
+def test_json_of_another_form(content: Any, message: str, videos: Path, tmp_path: Path) -> None:
+    write_json(tmp_path / "train.json", content)
+    with pytest.raises(DatasetError, match=r"train\.json.*" + message):
+        load("retrieval", tmp_path, videos)

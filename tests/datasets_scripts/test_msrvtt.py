@@ -175,6 +175,48 @@ def test_both_forms_in_one_folder(
     assert rows == {"train": [row(videos, "video0.mp4", "0", "only here")]}
 
 
+def test_the_files_of_the_hub(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = [
+        {"video_id": v, "video": f"{v}.mp4", "caption": CAPTIONS[v], "id": n} for n, (v, _) in enumerate(TRAIN_VAL)
+    ]
+    train[1]["caption"] = CAPTIONS["video6512"][0]  # one caption may stand alone
+    test = [{"video_id": "video7020", "video": "video7020.mp4", "caption": "a cartoon, drawn", "category": 3}]
+    write_json(tmp_path / "msrvtt_train_9k.json", train)
+    write_json(tmp_path / "msrvtt_test_1k.json", test)
+    options = {"annotation_dir": tmp_path, "video_dir": videos}
+    assert load_rows("msrvtt", "retrieval", scheme="9k", **options) == {
+        "train": [
+            row(videos, "video0.mp4", "0", "a man is driving a car"),
+            row(videos, "video0.mp4", "1", "a caf\u00e9 scene"),
+            row(videos, "video6512.avi", "0", "two dogs play"),
+            row(videos, "video6513.webm", "0", "a woman sings"),
+        ],
+        "test": [row(videos, "video7020.gif", "0", "a cartoon, drawn")],
+    }
+    capsys.readouterr()
+    assert list(load_rows("msrvtt", "retrieval", **options)) == ["test"]
+    assert "there is msrvtt_train_9k.json too, which scheme='9k' reads" in capsys.readouterr().err
+    with pytest.raises(DatasetError, match="scheme official needs the official files: those of the Hub hold"):
+        load_rows("msrvtt", "retrieval", scheme="official", **options)
+    write_json(tmp_path / "msrvtt_test_1k.json", [{"video_id": "video7020", "caption": []}])
+    with pytest.raises(DatasetError, match=r"msrvtt_test_1k\.json, \[0\]: 'caption' is empty"):
+        load_rows("msrvtt", "retrieval", **options)
+
+
+def test_a_list_of_the_hub_by_another_name_beside_the_test_table(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_json(tmp_path / "train.json", [{"video_id": "video0", "caption": "a car"}])
+    write_table(tmp_path / "MSRVTT_JSFusion_test.csv", TEST_TABLE, delimiter=",", end="\n")
+    rows = load_rows("msrvtt", "retrieval", annotation_dir=tmp_path, video_dir=videos)
+    assert rows == {"train": [row(videos, "video0.mp4", "0", "a car")], "test": rows_of_1k(videos)}
+    assert "train.json is taken for the training split of scheme 7k as it is" in capsys.readouterr().err
+    write_json(tmp_path / "train_val_videodatainfo.json", official(TRAIN_VAL, 0))
+    rows = load_rows("msrvtt", "retrieval", annotation_dir=tmp_path, video_dir=videos)
+    assert rows["train"][0]["caption"] == "a man is driving a car"
+    assert "there is train.json too, which is not read" in capsys.readouterr().err
+
+
 # --- Questions ---
 
 QUESTIONS = {
@@ -228,6 +270,17 @@ def test_open_ended_questions_in_both_forms(videos: Path, tmp_path: Path) -> Non
     assert [r["answer_type"] for split in ("train", "validation", "test") for r in rows[split]] == TYPES
     assert rows["test"][1]["video"] == str(videos / "sub" / "video7011.mov")
     assert load_rows("msrvtt", "qa", annotation_dir=tmp_path / "released", video_dir=videos) == rows
+
+
+def test_questions_whose_videos_are_named(videos: Path, tmp_path: Path) -> None:
+    for number, video in enumerate([0, "0", "video0"]):
+        content = [{"id": 1, "video_id": video, "question": "who ?", "answer": "man", "category_id": 1}]
+        write_json(tmp_path / str(number) / "train_qa.json", content)
+        rows = load_rows("msrvtt", "qa", annotation_dir=tmp_path / str(number), video_dir=videos)["train"]
+        assert [(r["id"], r["video"]) for r in rows] == [("video0_0", str(videos / "video0.mp4"))]
+    write_json(tmp_path / "0" / "train_qa.json", [{"id": 1, "video_id": "clip0", "question": "who ?", "answer": "a"}])
+    with pytest.raises(DatasetError, match=r"\[0\]: 'video_id' must be an integer, not 'clip0'"):
+        load_rows("msrvtt", "qa", annotation_dir=tmp_path / "0", video_dir=videos)
 
 
 # --- Multiple choice ---
