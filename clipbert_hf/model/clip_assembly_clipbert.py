@@ -14,6 +14,7 @@ import torch
 from transformers.video_utils import VideoMetadata
 
 from ..errors import InvalidInputError
+from ..video.resizing import to_bytes
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def lay_out(clip: Clips, pixels: torch.Tensor, mean: torch.Tensor | None) -> Non
     pixels[:, :, :h, w:] = border
     for cell, place in zip(pixels[:, :, :h, :w], clip.places.tolist(), strict=True):
         if mean is None:
-            cell.copy_(clip.frames[place])
+            frame = clip.frames[place]
+            cell.copy_(to_bytes(frame) if cell.dtype == torch.uint8 else frame)
         else:
             torch.sub(clip.frames[place], mean, out=cell)
 

@@ -17,7 +17,7 @@ from ..errors import VideoDecodeError
 from .limits import DEFAULT_LIMITS, DecodingLimits
 from .orientation import is_mirrored
 from .pyav_reader import PyAVReader
-from .reader import VideoReader, decoding
+from .reader import VideoReader
 from .sources import EncodedVideo
 
 
@@ -39,15 +39,16 @@ class GatedReader(VideoReader):
     def __init__(self, source: EncodedVideo, limits: DecodingLimits = DEFAULT_LIMITS) -> None:
         self.name = source.name
         self.limits = limits
+        self._decoder: Any = None
         self._pyav = PyAVReader(source, limits)
         try:
             self._refuse(self._objection())
             self.frames, self.fps = self._pyav.frames, self._pyav.fps
-            with decoding(self.name, self.backend):
+            with self._decoding():
                 counted = self._open_decoder(source)
             if counted != self.frames:
                 self._refuse(f"it counts {counted} frames where there are {self.frames}")
-        except VideoDecodeError:
+        except BaseException:
             self.close()
             raise
 
@@ -58,7 +59,7 @@ class GatedReader(VideoReader):
 
     def close(self) -> None:
         """Release the file and the decoder; a decord reader that lies idle decodes ahead and takes ever more memory."""
-        self._decoder: Any = None
+        self._decoder = None
         self._pyav.close()
 
     @abstractmethod
@@ -109,8 +110,10 @@ class DecordReader(GatedReader):
         except ImportError as error:
             raise VideoDecodeError(self.name, self.backend, "it is not installed (pip install decord)") from error
         content = source.path if source.path is not None else source.open()
-        self._decoder = decord.VideoReader(content, ctx=decord.cpu(0), num_threads=1)
-        return len(self._decoder)
+        self._errors = (decord.DECORDError,)
+        with self._decoding():
+            self._decoder = decord.VideoReader(content, ctx=decord.cpu(0), num_threads=1)
+            return len(self._decoder)
 
     def _objection(self) -> str | None:
         if self._pyav.video_streams > 1:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,18 @@ import torch
 
 from ..errors import VideoDecodeError
 from .limits import DEFAULT_LIMITS, DecodingLimits, Stopwatch
-from .reader import VideoReader, decoding
+from .reader import VideoReader
 from .sources import EncodedVideo, FrameFolder, image_to_array
 
 try:
     from PIL import Image, ImageOps
 except ImportError:
     Image = None  # type: ignore[assignment]
+
+# Its parsers meet damage with errors of several kinds.
+PILLOW_ERRORS: tuple[type[Exception], ...] = (SyntaxError, ValueError, OverflowError, struct.error, zlib.error)
+if Image is not None:
+    PILLOW_ERRORS += (Image.DecompressionBombError,)
 
 _ANIMATED_FORMATS = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 _DEFAULT_FRAME_MILLISECONDS = 100.0
@@ -34,6 +41,7 @@ class PillowReader(VideoReader):
     """
 
     backend = "pillow"
+    _errors = PILLOW_ERRORS
 
     def __init__(self, source: EncodedVideo, limits: DecodingLimits = DEFAULT_LIMITS) -> None:
         self.name = source.name
@@ -41,10 +49,10 @@ class PillowReader(VideoReader):
         self._clock = Stopwatch(limits.max_seconds, name=self.name, backend=self.backend)
         if Image is None:
             raise VideoDecodeError(self.name, self.backend, "Pillow is not installed (pip install pillow)")
-        with decoding(self.name, self.backend):
+        with self._decoding():
             self._file = source.open()
         try:
-            with decoding(self.name, self.backend):
+            with self._decoding():
                 self._image: Any = open_image(self._file)
                 limits.check_size(*self._image.size, name=self.name, backend=self.backend)
                 animated = self._image.format in _ANIMATED_FORMATS
@@ -54,7 +62,7 @@ class PillowReader(VideoReader):
                 self.fps = 1000 * self.frames / milliseconds.sum()
                 limits.check_length(self.frames, self.fps, name=self.name, backend=self.backend)
                 self._seconds = (np.cumsum(milliseconds) - milliseconds) / 1000
-        except VideoDecodeError:
+        except BaseException:
             self.close()
             raise
 
@@ -107,6 +115,7 @@ class FrameFolderReader(VideoReader):
     """
 
     backend = "pillow"
+    _errors = PILLOW_ERRORS
 
     def __init__(self, source: FrameFolder, limits: DecodingLimits = DEFAULT_LIMITS, *, fps: float) -> None:
         self.name = source.name
@@ -122,7 +131,7 @@ class FrameFolderReader(VideoReader):
 
     def _size(self) -> tuple[int, int]:
         if self._shape is None:
-            with decoding(self._paths[0], self.backend):
+            with self._decoding(self._paths[0]):
                 self._shape = self._pixels(self._paths[0]).shape[:2]
         return self._shape
 
@@ -133,7 +142,7 @@ class FrameFolderReader(VideoReader):
         frames = np.empty((len(indices), height, width, 3), dtype=np.uint8)
         for slot, index in enumerate(indices.tolist()):
             path = self._paths[index]
-            with decoding(path, self.backend):
+            with self._decoding(path):
                 pixels = self._pixels(path)
                 if pixels.shape[:2] != (height, width):
                     reason = (

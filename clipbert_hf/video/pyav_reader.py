@@ -33,13 +33,16 @@ from .packet_table import (
     seconds_since_first,
     table_from_columns,
 )
-from .reader import VideoReader, decoding
+from .reader import VideoReader
 from .sources import EncodedVideo
 
 try:
     import av
 except ImportError:  # images and frames in memory can be read without it
     av = None  # type: ignore[assignment]
+
+# Text in a file that is no UTF-8 surfaces in PyAV as what Python says about it.
+FFMPEG_ERRORS: tuple[type[Exception], ...] = () if av is None else (av.FFmpegError, UnicodeDecodeError)
 
 # What a video may be packed in. Other formats that FFmpeg guesses at are no videos (text becomes a "terminal
 # recording"), or lists of further files and addresses, which a video from a stranger must not open.
@@ -84,6 +87,7 @@ class PyAVReader(VideoReader):
     """
 
     backend = "pyav"
+    _errors = FFMPEG_ERRORS
     table: PacketTable | None
     container: str
     codec: str
@@ -101,10 +105,10 @@ class PyAVReader(VideoReader):
             raise VideoDecodeError(self.name, self.backend, "PyAV is not installed (pip install av)")
         self._reformatter = av.video.reformatter.VideoReformatter()
         try:
-            with decoding(self.name, self.backend):
+            with self._decoding():
                 self._open(probes=source.head[4:8] != b"ftyp")
                 self._index()
-        except VideoDecodeError:
+        except BaseException:
             self.close()
             raise
 
@@ -128,7 +132,7 @@ class PyAVReader(VideoReader):
         """
         if self.table is None:
             return False
-        with decoding(self.name, self.backend):
+        with self._decoding():
             for place in np.unique(self.table.keyframe[indices]).tolist():
                 try:
                     for _ in self._frames_between(self.table, place, place, wanted=set()):
@@ -173,6 +177,12 @@ class PyAVReader(VideoReader):
             self._open()  # what was decoded of them has a say in which is the best
             return
         stream = self._choose_stream()
+        if not (stream.width and stream.height):
+            if not probes:
+                self._open()
+                return
+            reason = "the pictures of its video stream have no size: the file is damaged or cut short"
+            raise VideoDecodeError(self.name, self.backend, reason)
         self.limits.check_size(stream.width, stream.height, name=self.name, backend=self.backend)
         stream.codec_context.options = decoder_options
         # The workers of a data loader decode side by side; threads inside of each would only compete.
@@ -193,6 +203,9 @@ class PyAVReader(VideoReader):
         if best is None or best.disposition & av.stream.Disposition.attached_pic:
             found = ", ".join(sorted({other.type for other in self._file.streams})) or "no streams at all"
             raise VideoDecodeError(self.name, self.backend, f"expected a video stream, found: {found}")
+        if best.codec_context is None:
+            reason = "the codec of its video stream is unknown: the file is damaged, cut short or of an unknown kind"
+            raise VideoDecodeError(self.name, self.backend, reason)
         return best
 
     def _index(self) -> None:
@@ -258,7 +271,7 @@ class PyAVReader(VideoReader):
         """Return the height, the width and the orientation of frames, which only a decoded frame tells."""
         if self._geometry is None:
             self._clock.start()
-            with decoding(self.name, self.backend):
+            with self._decoding():
                 frame = self._first_frame()
                 height, width, _ = self._pixels(frame).shape
                 self._geometry = height, width, orientation_of(frame)
@@ -390,7 +403,7 @@ class PyAVReader(VideoReader):
     def _pixels(self, frame: Any) -> np.ndarray:
         """Convert a frame to RGB as displayed, uint8 (height, width, 3), in memory that may be reused."""
         self.limits.check_size(frame.width, frame.height, name=self.name, backend=self.backend)
-        width, height = self._coded_size if all(self._coded_size) else (frame.width, frame.height)
+        width, height = self._coded_size
         rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
         plane: Any = rgb.planes[0]
         rows = np.frombuffer(plane, dtype=np.uint8).reshape(height, plane.line_size)

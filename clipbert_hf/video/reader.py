@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,8 @@ class VideoReader(ABC):
     backend: str
     frames: int
     fps: float
+    # What its decoder raises about damaged files beside what :func:`decoding` knows.
+    _errors: tuple[type[Exception], ...] = ()
 
     @property
     def info(self) -> VideoInfo:
@@ -81,7 +83,7 @@ class VideoReader(ABC):
         unique, inverse = np.unique(wanted, return_inverse=True)
         if len(unique) == 0:
             return torch.empty((0, 3, *self._size()), dtype=torch.uint8)
-        with decoding(self.name, self.backend):
+        with self._decoding():
             frames = self._decode(unique)
         if len(unique) == len(wanted) and bool(np.all(wanted[:-1] <= wanted[1:])):
             return frames
@@ -103,6 +105,9 @@ class VideoReader(ABC):
     @abstractmethod
     def _decode(self, indices: np.ndarray) -> torch.Tensor:
         """Decode frames; ``indices`` are int64 (n,), n > 0, strictly increasing and inside the video."""
+
+    def _decoding(self, name: str | None = None) -> AbstractContextManager[None]:
+        return decoding(name or self.name, self.backend, *self._errors)
 
     def _checked(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         wanted = np.asarray(indices)
@@ -137,23 +142,38 @@ class FramesReader(VideoReader):
         return self._frames[torch.from_numpy(indices).to(self._frames.device)]
 
 
+# What decoders raise about a file; anything else is a mistake of ours, or no memory, and passes as it is. OSError
+# covers Pillow's UnidentifiedImageError, RuntimeError decord and torchcodec.
+_DECODER_ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, RuntimeError)
+_PROGRAMMING_ERRORS = (NotImplementedError, RecursionError)  # RuntimeErrors as well
+
+
 @contextmanager
-def decoding(name: str, backend: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into one :class:`VideoDecodeError`.
+def decoding(name: str, backend: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn what a decoder raises about a file into one :class:`VideoDecodeError`.
 
     Args:
         name: What the message calls the source.
         backend: What it calls the decoder.
+        *errors: What this decoder raises about damaged files beside OSError, EOFError and RuntimeError.
 
     Raises:
-        VideoDecodeError: In place of any exception of the block that is not one of ours.
+        VideoDecodeError: In place of these. Programming errors and MemoryError pass as they are.
     """
     try:
         yield
     except ClipBertError:
         raise
-    except Exception as error:  # on damaged files decoders raise nearly anything, SyntaxError and EOFError too
-        message = getattr(error, "strerror", None) or str(error)
-        first_line = next(iter(message.strip().splitlines()), "no message")
-        reason = f"{type(error).__name__}: {first_line}"
-        raise VideoDecodeError(name, backend, reason) from error
+    except (*errors, *_DECODER_ERRORS) as error:
+        if isinstance(error, _PROGRAMMING_ERRORS) and not isinstance(error, errors):
+            raise
+        raise VideoDecodeError(name, backend, _in_plain_words(error)) from error
+
+
+def _in_plain_words(error: Exception) -> str:
+    strerror = getattr(error, "strerror", None)
+    if isinstance(error, OSError) and strerror and type(error).__module__ == "builtins":
+        return f"the file cannot be read ({strerror})"
+    message = strerror or str(error)
+    first_line = next(iter(message.strip().splitlines()), type(error).__name__)
+    return f"it is damaged, cut short or of an unknown kind ({first_line})"

@@ -20,8 +20,23 @@ def resize_longest_edge(frames: torch.Tensor, longest_edge: int, *, exact: bool 
     height, width = frames.shape[-2:]
     longer = max(height, width)
     size = (max(height * longest_edge // longer, 1), max(width * longest_edge // longer, 1))
-    if exact or frames.device.type != "cpu":  # only the CPU has kernels for uint8
-        frames = frames.float()
+    if exact:
+        return frames.float() if size == (height, width) else _resize(frames.float(), size)
     if size == (height, width):
         return frames
+    if not _has_uint8_kernels(frames.device):
+        return to_bytes(_resize(frames.float(), size))
+    return _resize(frames, size)
+
+
+def to_bytes(values: torch.Tensor) -> torch.Tensor:
+    """Round grey levels to the nearest whole ones, uint8; a plain conversion would cut their fractions off."""
+    return values if values.dtype == torch.uint8 else values.round().clamp(0, 255).to(torch.uint8)
+
+
+def _has_uint8_kernels(device: torch.device) -> bool:
+    return device.type == "cpu"
+
+
+def _resize(frames: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return F.interpolate(frames, size=size, mode="bilinear", align_corners=False, antialias=False)

@@ -18,7 +18,9 @@ from video_files import decode_everything, numbered_frame, read_number, real_cli
 
 import clipbert_hf  # noqa: F401 (registers the processor)
 from clipbert_hf.errors import InvalidInputError, VideoDecodeError
+from clipbert_hf.model import clip_assembly_clipbert as assembly
 from clipbert_hf.model.video_processing_clipbert import ClipBertVideoProcessor, resize_longest_edge
+from clipbert_hf.video import resizing
 
 CASES = json.loads((Path(__file__).parents[1] / "data" / "preprocessing_cases.json").read_text())
 MEAN = torch.tensor([123.675, 116.28, 103.53])
@@ -76,6 +78,31 @@ def test_every_pixel_of_the_fast_path_is_within_one_grey_level(case: dict[str, A
         assert fast.dtype == torch.uint8
         assert list(fast.shape[2:]) == case["resized"]
         assert (fast.float() - exact.round()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("pixel_dtype", ["float32", "uint8"])
+def test_grey_levels_are_rounded_where_there_are_no_kernels_for_bytes(
+    pixel_dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = case_frames(CASES[0])
+    exact = resize_longest_edge(torch.from_numpy(frames), 32, exact=True)
+    monkeypatch.setattr(resizing, "_has_uint8_kernels", lambda device: False)
+    assert torch.equal(resize_longest_edge(torch.from_numpy(frames), 32), exact.round().to(torch.uint8))
+    processor = small_processor(size={"longest_edge": 32}, do_sample_frames=False, pixel_dtype=pixel_dtype)
+    pixels = processor(frames).pixel_values_videos
+    pixels = processor.normalize_clips(pixels) if pixel_dtype == "uint8" else pixels
+    height, width = exact.shape[-2:]
+    expected = exact.round() - torch.tensor(processor.image_mean)[:, None, None]
+    assert torch.allclose(pixels[0, 0, ..., :height, :width], expected, atol=1e-4)
+
+
+def test_fractions_of_grey_levels_become_the_nearest_byte() -> None:
+    assert resizing.to_bytes(torch.tensor([-0.4, 0.4, 0.6, 99.7, 254.9, 255.3])).tolist() == [0, 0, 1, 100, 255, 255]
+    frames = torch.full((1, 3, 2, 2), 6.9)
+    clip = assembly.Clips(frames, np.array([0]), np.zeros((1, 1), int), np.zeros((1, 2)), None)  # type: ignore[arg-type]
+    pixels = torch.empty((1, 3, 2, 2), dtype=torch.uint8)
+    assembly.lay_out(clip, pixels, None)
+    assert pixels.unique().tolist() == [7]
 
 
 def test_padding_stands_for_black_not_for_the_mean() -> None:
