@@ -5,6 +5,8 @@
     python -m datasets_scripts.check msrvtt retrieval --annotation_dir data/msrvtt --video_dir data/msrvtt/videos \
         --report check.json
 
+It looks at the structure and the first frame of each video; with ``--full`` at every frame. It says which.
+
 The exit status is 0 if every file is there and can be read, else 1.
 """
 
@@ -17,8 +19,9 @@ from typing import Any
 
 from datasets_scripts.annotations.command_line import data_set_parser, loader_arguments, run
 from datasets_scripts.annotations.folder import AnnotationFolder
-from datasets_scripts.annotations.media import MediaFolder, find_unreadable
+from datasets_scripts.annotations.media import MediaFolder
 from datasets_scripts.annotations.plan import LoadReport, survey
+from datasets_scripts.annotations.readable import LOOKED_AT_ALL, LOOKED_QUICKLY, find_unreadable
 from datasets_scripts.loading import builder_class
 from datasets_scripts.schemas import media_column
 
@@ -31,6 +34,7 @@ def check(
     *,
     annotation_dir: str,
     media_dir: str | None = None,
+    full: bool = False,
     workers: int | None = None,
     progress: bool = True,
     **options: Any,
@@ -42,6 +46,7 @@ def check(
         config: Likewise.
         annotation_dir: Likewise.
         media_dir: The folder of the videos or images, by default that of the annotations.
+        full: Whether to decode every frame, rather than the first of each video.
         workers: Number of threads.
         progress: Whether to show a progress bar.
         options: Options of the data set.
@@ -58,7 +63,7 @@ def check(
     media = MediaFolder(annotation_dir if media_dir is None else media_dir, media_column(plan.schema))
     found = survey(plan, media)
     paths = sorted({path for path in found.paths.values() if path is not None})
-    unreadable = find_unreadable(paths, media.kind, workers=workers, progress=progress)
+    unreadable = find_unreadable(paths, media.kind, full=full, workers=workers, progress=progress)
     return LoadReport(
         name=name,
         config=settings.name,
@@ -66,7 +71,7 @@ def check(
         files=[str(path) for path in plan.files],
         media_dir=str(media.folder),
         splits={split: found.report(split, unreadable) for split in plan.splits},
-        notes=[*plan.notes, *media.notes(found.paths.values())],
+        notes=[*plan.notes, *media.notes(found.paths.values()), LOOKED_AT_ALL if full else LOOKED_QUICKLY],
     )
 
 
@@ -91,6 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = data_set_parser("check", __doc__ or "")
     parser.add_argument("--report", help="also write everything that was found as JSON")
+    parser.add_argument("--full", action="store_true", help="decode every frame, not only the first of each video")
     parser.add_argument("--workers", type=int, help="number of threads (by default two a core)")
     options = parser.parse_args(arguments)
 
@@ -101,6 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.config,
             annotation_dir=given["annotation_dir"],
             media_dir=given["video_dir"],
+            full=options.full,
             workers=options.workers,
             progress=not options.no_progress,
             **given["options"],

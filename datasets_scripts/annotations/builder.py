@@ -13,8 +13,9 @@ import datasets
 from datasets import DatasetInfo
 
 from datasets_scripts.annotations.folder import AnnotationFolder
-from datasets_scripts.annotations.media import MediaFolder, find_unreadable
+from datasets_scripts.annotations.media import MediaFolder
 from datasets_scripts.annotations.plan import LoadReport, Plan, SplitReport, Survey, survey
+from datasets_scripts.annotations.readable import find_unreadable
 from datasets_scripts.errors import DatasetError
 from datasets_scripts.schemas import features, media_column
 

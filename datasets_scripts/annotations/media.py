@@ -1,4 +1,4 @@
-"""Finds the video or image that an annotation names, and tells whether it can be read."""
+"""Finds the video or image that an annotation names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -185,80 +184,3 @@ def _files_below(folder: Path) -> Iterator[str]:
         relative = os.path.relpath(root, folder).replace(os.sep, "/")
         prefix = "" if relative == "." else f"{relative}/"
         yield from (prefix + name for name in sorted(files) if not name.startswith("."))
-
-
-# --- Reading ---
-
-
-def find_unreadable(
-    paths: Iterable[str], kind: MediaKind, *, workers: int | None = None, progress: bool = True
-) -> dict[str, str]:
-    """Open every file and decode its beginning.
-
-    Args:
-        paths: Which files.
-        kind: What they hold.
-        workers: Number of threads; by default two a core, since much of the time goes into waiting for the disk.
-        progress: Whether to show a progress bar.
-
-    Returns:
-        What is wrong with each file that cannot be read.
-    """
-    from tqdm.auto import tqdm
-
-    paths = list(paths)
-    read = why_unreadable_image if kind == "image" else why_unreadable_video
-    with ThreadPoolExecutor(workers or 2 * (os.cpu_count() or 1)) as pool:
-        reasons = pool.map(read, paths)
-        bar = tqdm(zip(paths, reasons, strict=True), total=len(paths), desc="check", unit="file", disable=not progress)
-        return {path: reason for path, reason in bar if reason is not None}
-
-
-def why_unreadable_video(path: str) -> str | None:
-    """What is wrong with a video: nothing, or that it does not open, decode, or end where it should.
-
-    The first frame is decoded, and the end of the last one, as the index of the file has it, must lie within the file;
-    so a torn download is noticed without reading all of it. A GIF has no index and is decoded to its end.
-    """
-    if path.lower().endswith((".gif", ".webp")):
-        return why_unreadable_image(path)
-    import av
-
-    try:
-        size = os.path.getsize(path)
-        with av.open(path) as container:
-            if not container.streams.video:
-                return "it has no video stream"
-            stream = container.streams.video[0]
-            stream.thread_type = "NONE"  # as many files are open as there are threads
-            end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
-            if end > size:
-                return f"it is cut off: {size} bytes instead of at least {end}"
-            if next(container.decode(stream), None) is None:
-                return "it has no frame"
-    except (av.FFmpegError, OSError, ValueError) as error:
-        return f"{type(error).__name__}: {error}"
-    return None
-
-
-def why_unreadable_image(path: str) -> str | None:
-    """What is wrong with an image or GIF, all frames of which are decoded; None if nothing is."""
-    from PIL import Image, ImageSequence
-
-    try:
-        with Image.open(path) as image:
-            for frame in ImageSequence.Iterator(image):
-                frame.load()
-            if image.format == "GIF" and not _ends_with(path, b";"):
-                return "it is cut off: a GIF ends with a semicolon"
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        return f"{type(error).__name__}: {error}"
-    return None
-
-
-def _ends_with(path: str, mark: bytes) -> bool:
-    """Whether the mark is among the last bytes; some programs append zeros or line ends."""
-    with open(path, "rb") as file:
-        file.seek(0, os.SEEK_END)
-        file.seek(-min(64, file.tell()), os.SEEK_END)
-        return mark in file.read().rstrip(b"\0\r\n ")[-1:]

@@ -42,8 +42,11 @@ def arguments(folder: Path, *more: str) -> list[str]:
 
 
 def test_check_of_a_complete_data_set(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert check.main(arguments(folder)) == 0
-    assert "train: 0 missing, 0 unreadable\ntest: 0 missing, 0 unreadable\n" in capsys.readouterr().out
+    for more, looked in (((), "\nlooked quickly: at the structure"), (("--full",), "\nlooked at every frame\n")):
+        assert check.main(arguments(folder, *more)) == 0
+        printed = capsys.readouterr().out
+        assert "train: 0 missing, 0 unreadable\ntest: 0 missing, 0 unreadable\n" in printed
+        assert looked in printed
 
 
 def test_check_lists_what_is_missing_and_unreadable(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from miniature_files import video_bytes, write_media
 
-from datasets_scripts.annotations.media import MediaFolder, check_media_name, find_unreadable, media_stem
+from clipbert_hf import VideoDecodeError, probe_video, read_video_frames
+from datasets_scripts.annotations.media import MediaFolder, check_media_name, media_stem
+from datasets_scripts.annotations.readable import find_unreadable, why_unreadable_image, why_unreadable_video
 from datasets_scripts.errors import DatasetError
 
 
@@ -240,3 +243,107 @@ def test_readable_and_unreadable_images(tmp_path: Path) -> None:
     paths = sorted(str(path) for path in tmp_path.iterdir())
     found = find_unreadable(paths, "image", progress=False)
     assert sorted(Path(path).name for path in found) == ["text.png", "torn.jpg"]
+
+
+# --- By the rules of the reader ---
+
+
+def is_refused_by_the_reader(path: Path) -> bool:
+    try:
+        read_video_frames(str(path), range(probe_video(str(path)).frames))
+    except VideoDecodeError:
+        return True
+    return False
+
+
+def write_streams(path: Path, *kinds: str, frames: int = 3) -> Path:
+    """A file of these streams in their order: sound, a cover picture, and a video."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        packets = []
+        for kind in kinds:
+            if kind == "audio":
+                sound = container.add_stream("aac", rate=44100, layout="mono")
+                frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+                frame.sample_rate = 44100
+                packets.append((sound, [frame]))
+                continue
+            size = 32 if kind == "video" else 128
+            stream = container.add_stream("libx264" if kind == "video" else "mjpeg", rate=4)
+            stream.width = stream.height = size
+            stream.pix_fmt = "yuv420p" if kind == "video" else "yuvj420p"
+            if kind == "cover":
+                stream.disposition = av.stream.Disposition.attached_pic
+            count = frames if kind == "video" else 1
+            pictures = [np.full((size, size, 3), 60 * n % 256, np.uint8) for n in range(count)]
+            packets.append((stream, [av.VideoFrame.from_ndarray(picture) for picture in pictures]))
+        for stream, each in packets:
+            for frame in [*each, None]:
+                container.mux(stream.encode(frame))
+    return path
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(
+    ("kinds", "readable"),
+    [(("video",), True), (("cover", "video"), True), (("audio", "video"), True), (("audio", "cover"), False)],
+)
+def test_the_stream_that_the_reader_takes(kinds: tuple[str, ...], readable: bool, full: bool, tmp_path: Path) -> None:
+    path = write_streams(tmp_path / "a.mp4", *kinds)
+    assert is_refused_by_the_reader(path) is not readable
+    reason = why_unreadable_video(str(path), full=full)
+    assert reason is None if readable else reason is not None and "no video stream" in reason
+
+
+def test_text_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_text("GET / 404 not found\n" * 200)
+    assert is_refused_by_the_reader(path)
+    assert why_unreadable_video(str(path))
+
+
+def test_gifs_whose_end_is_missing_or_followed_by_something(tmp_path: Path) -> None:
+    path, content = tmp_path / "a.gif", video_bytes(".gif")
+    for ending in (content, content[:-1], content + b"\0extra", content + b";", content + bytes(100)):
+        path.write_bytes(ending)
+        assert not is_refused_by_the_reader(path)
+        assert why_unreadable_video(str(path)) is None
+        assert why_unreadable_image(str(path)) is None
+    for length in (len(content) - 2, len(content) - 9, len(content) // 2, 20, 12, 3):
+        path.write_bytes(content[:length])
+        assert why_unreadable_video(str(path)) is not None
+
+
+def test_images_are_told_by_their_content(tmp_path: Path) -> None:
+    write_media(tmp_path, "a.jpg", "b.png")
+    for name in ("a.jpg", "b.png"):
+        path = (tmp_path / name).rename(tmp_path / f"{name}.mp4")
+        assert not is_refused_by_the_reader(path)
+        assert why_unreadable_video(str(path)) is None
+    (tmp_path / "c.gif").write_bytes(video_bytes(".mp4"))
+    assert why_unreadable_video(str(tmp_path / "c.gif")) is None
+
+
+def test_folders_of_frames_that_can_be_read(tmp_path: Path) -> None:
+    write_media(tmp_path, "clip/1.jpg", "clip/2.jpg", "clip/3.jpg", "none/a.mp4")
+    assert why_unreadable_video(str(tmp_path / "clip"), full=True) is None
+    (tmp_path / "clip" / "2.jpg").write_bytes(video_bytes(".jpg")[:400])
+    assert why_unreadable_video(str(tmp_path / "clip")) is None  # a quick look
+    assert str(why_unreadable_video(str(tmp_path / "clip"), full=True)).startswith("2.jpg: ")
+    (tmp_path / "clip" / "3.jpg").write_bytes(b"")
+    assert why_unreadable_video(str(tmp_path / "clip")) == "3.jpg is empty"
+    assert why_unreadable_video(str(tmp_path / "none")) == "the folder holds no image"
+
+
+def test_a_full_look_finds_what_a_quick_one_does_not(tmp_path: Path) -> None:
+    import av
+
+    path = write_streams(tmp_path / "a.mp4", "video", frames=60)  # more than a decoder holds back
+    with av.open(str(path)) as container:
+        entry = container.streams.video[0].index_entries[55]
+    content = bytearray(path.read_bytes())
+    content[entry.pos : entry.pos + entry.size] = b"\xff" * entry.size
+    path.write_bytes(content)
+    assert why_unreadable_video(str(path)) is None
+    assert why_unreadable_video(str(path), full=True) is not None
