@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from datasets_scripts.annotations.builder import AnnotationBuilder, AnnotationConfig
-from datasets_scripts.annotations.files import json_records, table_records
+from datasets_scripts.annotations.files import json_records, separator_notes, table_records
 from datasets_scripts.annotations.folder import AnnotationFolder
 from datasets_scripts.annotations.plan import Item, Numbering, Plan, Published, Reader
 from datasets_scripts.annotations.records import Record
@@ -42,6 +42,7 @@ from datasets_scripts.errors import DatasetError
 Scheme = Literal["7k", "9k", "official"]
 OFFICIAL_SPLITS = {"train": "train", "validate": "validation", "test": "test"}
 _TEST_TABLE = "MSRVTT_JSFusion_test.csv"
+_TEST_COLUMNS = ("key", "vid_key", "video_id", "sentence")
 _CHOICES = ("vid_key", "a1", "a2", "a3", "a4", "a5", "answer")
 _PUBLISHED: dict[str, Published] = {
     "7k": {"train": {"rows": 140_200, "videos": 7_010}, "test": {"rows": 1_000, "videos": 1_000}},
@@ -134,6 +135,7 @@ def _hub_retrieval(scheme: Scheme, files: dict[str, Path], folder: AnnotationFol
     table = folder.find(_TEST_TABLE)
     if "test" not in files and table:
         readers["test"], files = partial(read_test_table, table), {**files, "test": table}
+        notes += separator_notes([table], _TEST_COLUMNS)
     return Plan("retrieval", "custom", readers, list(files.values()), notes)
 
 
@@ -173,6 +175,7 @@ def _official_retrieval(scheme: Scheme, captions: list[Path], folder: Annotation
         }
         return Plan("retrieval", "official", readers, captions, notes)
     table = folder.require(_TEST_TABLE, purpose=f"scheme {scheme}")
+    notes = [*notes, *separator_notes([table], _TEST_COLUMNS)]
     kept = set(OFFICIAL_SPLITS.values()) if scheme == "9k" else {"train", "validation"}
     readers = {"train": partial(read_captions, captions, kept, table), "test": partial(read_test_table, table)}
     return Plan("retrieval", "official", readers, [*captions, table], notes)
@@ -224,7 +227,7 @@ def _split_by_number(video: str, record: Record) -> str:
 
 def read_test_table(path: Path) -> Iterator[Item]:
     """The 1k-A test."""
-    for record in table_records(path, ("key", "vid_key", "video_id", "sentence")):
+    for record in table_records(path, _TEST_COLUMNS):
         video, key = record.text("video_id"), record.text("key")
         yield Item(record, video, {"id": f"{video}_{key}", "caption": record.text("sentence")}, key)
 

@@ -217,6 +217,17 @@ def test_a_list_of_the_hub_by_another_name_beside_the_test_table(
     assert "there is train.json too, which is not read" in capsys.readouterr().err
 
 
+def test_the_test_table_as_a_spreadsheet_program_saved_it(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_json(tmp_path / "train_val_videodatainfo.json", official(TRAIN_VAL, 0))
+    path = write_table(tmp_path / "MSRVTT_JSFusion_test.csv", TEST_TABLE, delimiter=";")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    rows = load_rows("msrvtt", "retrieval", annotation_dir=tmp_path, video_dir=videos)
+    assert rows["test"] == rows_of_1k(videos)
+    assert "read as separated by semicolons: MSRVTT_JSFusion_test.csv" in capsys.readouterr().err
+
+
 # --- Questions ---
 
 QUESTIONS = {
