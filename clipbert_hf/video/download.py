@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import urllib.request
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 
 from ..errors import VideoDecodeError
 from .limits import DEFAULT_LIMITS
@@ -17,6 +17,7 @@ def download(
     *,
     timeout: float = DEFAULT_LIMITS.download_seconds,
     max_bytes: float = DEFAULT_LIMITS.max_source_bytes,
+    truncated: str = DEFAULT_LIMITS.truncated,
 ) -> bytes:
     """Fetch a file over http(s), in limited time and size.
 
@@ -24,19 +25,23 @@ def download(
         url: An http or https URL; redirections to other schemes are refused.
         timeout: Limit in seconds for the whole download.
         max_bytes: Limit for its size.
+        truncated: ``"read"`` takes what has come if that is less than the server declared; ``"error"`` does not.
 
     Returns:
         The content.
 
     Raises:
-        VideoDecodeError: If the server cannot be reached, answers with an error, or a limit is passed.
+        VideoDecodeError: If the server cannot be reached, answers with an error or sends less than it declared,
+            or a limit is passed.
     """
     deadline = time.monotonic() + timeout
     chunks: list[bytes] = []
     size = 0
+    declared: int | None = None
     try:
         with _http_opener().open(url, timeout=timeout) as response:
-            while chunk := response.read1(CHUNK_BYTES):
+            declared = response.length  # None if it comes in chunks, or until the connection ends
+            while chunk := _next_chunk(response, truncated):
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > max_bytes:
@@ -45,7 +50,20 @@ def download(
                     raise VideoDecodeError(url, "url", f"the download took longer than {timeout:g} s")
     except (OSError, HTTPException, ValueError) as error:  # URLError and timeouts are OSErrors
         raise VideoDecodeError(url, "url", f"the download failed: {error}") from error
+    if declared is not None and size != declared and truncated != "read":
+        raise VideoDecodeError(
+            url, "url", f"the download is cut short: the server declared {declared} bytes, {size} came"
+        )
     return b"".join(chunks)
+
+
+def _next_chunk(response: HTTPResponse, truncated: str) -> bytes:
+    try:
+        return response.read1(CHUNK_BYTES)
+    except IncompleteRead as error:  # it was sent in chunks, and the mark of their end did not come
+        if truncated == "read":
+            return error.partial
+        raise
 
 
 def _http_opener() -> urllib.request.OpenerDirector:

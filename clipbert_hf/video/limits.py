@@ -10,14 +10,14 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import InvalidInputError, VideoDecodeError
 
 
 @dataclass(frozen=True)
 class DecodingLimits:
-    """Limits for one video. Each is a positive number; ``float("inf")`` lifts one.
+    """Limits for one video. Each number is positive; ``float("inf")`` lifts one.
 
     Args:
         max_pixels: Pixels of a frame; the default lets 8K pass twice over.
@@ -29,6 +29,9 @@ class DecodingLimits:
         max_source_bytes: Size of what is fetched into memory: a download, or the rest of a file object.
         download_seconds: Time for a download.
         root: Files must lie in this folder once all symbolic links are followed; by default anywhere.
+        truncated: What becomes of a file that ends in the middle and of a download that is shorter than the server
+            declared: ``"error"``, or ``"read"``, which gives the frames that are there.
+            :mod:`clipbert_hf.video.completeness` tells where that is noticed.
 
     Examples:
         >>> DecodingLimits(max_pixels=1920 * 1080, root="/data/videos").max_pixels
@@ -43,6 +46,7 @@ class DecodingLimits:
     max_source_bytes: float = 1 << 30
     download_seconds: float = 60.0
     root: str | os.PathLike[str] | None = None
+    truncated: Literal["error", "read"] = "error"
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -50,6 +54,9 @@ class DecodingLimits:
             if field.name == "root":
                 if value is not None and not isinstance(value, (str, os.PathLike)):
                     raise InvalidInputError(f"root must be a folder, got {value!r}")
+            elif field.name == "truncated":
+                if value not in ("error", "read"):
+                    raise InvalidInputError(f"truncated must be 'error' or 'read', got {value!r}")
             elif isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
                 raise InvalidInputError(f"{field.name} must be a positive number, got {value!r}")
 
@@ -106,6 +113,11 @@ class DecodingLimits:
                 f"more than {self.max_decoded_bytes:g} (max_decoded_bytes)"
             )
             raise VideoDecodeError(name, backend, reason)
+
+    @property
+    def reads_truncated(self) -> bool:
+        """Whether files that end in the middle are read as far as they go."""
+        return self.truncated == "read"
 
     def check_path(self, path: str) -> None:
         """Refuse a path that leads out of the root folder, by ``..`` or by a symbolic link.

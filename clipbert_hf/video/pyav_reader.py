@@ -10,6 +10,7 @@ beginning and counted.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
@@ -214,6 +215,7 @@ class PyAVReader(VideoReader):
         if self.table is not None:
             times: list[int | None] = self.table.pts.tolist()
         else:
+            self._require_packets()
             times = [frame.pts for frame in self._frames_in_order()]
         self.frames = len(times)
         if self.frames == 0:
@@ -235,12 +237,24 @@ class PyAVReader(VideoReader):
             PacketRow(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard)
             for packet in chain([first], packets)
             if packet is not None and packet.size  # the last one is empty and marks the end
+            if not (self.limits.reads_truncated and packet.is_corrupt)
         ]
         promised = len(self._stream.index_entries) if is_mp4 else 0
-        if len(rows) < promised:
+        if len(rows) < promised and not self.limits.reads_truncated:
             reason = f"the file is cut short: its index lists {promised} packets, {len(rows)} are there"
             raise VideoDecodeError(self.name, self.backend, reason)
         return build_packet_table(rows, seeks_by_dts=is_mp4)
+
+    def _require_packets(self) -> None:
+        """Refuse an mp4 file whose index lists packets behind its end, where these are not about to be counted."""
+        if "mp4" not in self.container or self.limits.reads_truncated:
+            return
+        end = max((entry.pos + entry.size for entry in self._stream.index_entries), default=0)
+        with self._source.open() as file:
+            length = file.seek(0, io.SEEK_END)
+        if end > length:
+            reason = f"the file is cut short: its last packet ends at byte {end}, the file at byte {length}"
+            raise VideoDecodeError(self.name, self.backend, reason)
 
     def _columns_from_index(self, first: Any) -> dict[str, np.ndarray] | None:
         """Learn from the index of an mp4 file and its first packet what all packets would tell, without reading them.

@@ -175,5 +175,5 @@ def _in_plain_words(error: Exception) -> str:
     if isinstance(error, OSError) and strerror and type(error).__module__ == "builtins":
         return f"the file cannot be read ({strerror})"
     message = strerror or str(error)
-    first_line = next(iter(message.strip().splitlines()), type(error).__name__)
-    return f"it is damaged, cut short or of an unknown kind ({first_line})"
+    first_line = next(iter(message.strip().splitlines()), "no message")
+    return f"it is damaged, cut short or of an unknown kind ({type(error).__name__}: {first_line})"

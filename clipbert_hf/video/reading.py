@@ -20,7 +20,8 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-from ..errors import InvalidInputError
+from ..errors import InvalidInputError, VideoDecodeError
+from .completeness import missing_end
 from .gated_readers import DecordReader, TorchCodecReader
 from .image_readers import FrameFolderReader, PillowReader
 from .limits import DEFAULT_LIMITS, DecodingLimits
@@ -63,7 +64,7 @@ def open_video(
 
     Raises:
         InvalidInputError: If there is no such kind of source, no such back end, or no such rate.
-        VideoDecodeError: If the source cannot be fetched or read.
+        VideoDecodeError: If the source cannot be fetched or read, or ends in the middle: see ``limits.truncated``.
     """
     if backend not in DECODING_BACKENDS:
         allowed = ", ".join(map(repr, DECODING_BACKENDS))
@@ -77,9 +78,28 @@ def open_video(
         rate = fps or (1.0 if len(content.paths) == 1 else DEFAULT_FRAMES_FPS)
         return FrameFolderReader(content, limits, fps=rate)
     kind = image_kind(content.head)
-    if kind == "image" or (kind == "gif" and backend == "auto" and not is_pyav_available()):
+    if kind == "image":
         return PillowReader(content, limits)
-    return _VIDEO_READERS[backend](content, limits)
+    is_gif_for_pillow = kind == "gif" and backend == "auto" and not is_pyav_available()
+    reader = PillowReader(content, limits) if is_gif_for_pillow else _VIDEO_READERS[backend](content, limits)
+    try:
+        if not limits.reads_truncated:
+            _require_end(content, reader.backend)  # last, since decoders know better what they miss
+    except BaseException:
+        reader.close()
+        raise
+    return reader
+
+
+def _require_end(content: EncodedVideo, backend: str) -> None:
+    """Refuse a file that ends in the middle, if it tells."""
+    try:
+        with content.open() as file:
+            missing = missing_end(file)
+    except OSError as error:
+        raise VideoDecodeError(content.name, "file", str(error)) from error
+    if missing is not None:
+        raise VideoDecodeError(content.name, backend, f"the file is cut short: {missing}")
 
 
 def probe_video(

@@ -154,7 +154,12 @@ def _from_location(location: str, limits: DecodingLimits) -> EncodedVideo | Fram
     if scheme is None:
         return _from_path(location, limits)
     if scheme[1].lower() in ("http", "https"):
-        data = download(location, timeout=limits.download_seconds, max_bytes=limits.max_source_bytes)
+        data = download(
+            location,
+            timeout=limits.download_seconds,
+            max_bytes=limits.max_source_bytes,
+            truncated=limits.truncated,
+        )
         return _from_bytes(data, location)
     raise VideoDecodeError(location, "url", f"expected a path or an http(s) URL, got {scheme[1]}://")
 

@@ -40,9 +40,9 @@ def test_mistakes_and_want_of_memory_pass(error: Exception, plain: Path, monkeyp
     ("error", "reason"),
     [
         (PermissionError(13, "Permission denied"), r"the file cannot be read \(Permission denied\)"),
-        (RuntimeError("first line\nsecond"), r"damaged, cut short or of an unknown kind \(first line\)"),
-        (EOFError(), r"damaged, cut short or of an unknown kind \(EOFError\)"),
-        (FFMPEG_ERRORS[0](1, "Invalid data found"), r"of an unknown kind \(Invalid data found\)"),
+        (RuntimeError("first line\nsecond"), r"damaged, cut short or of an unknown kind \(RuntimeError: first line\)"),
+        (EOFError(), r"damaged, cut short or of an unknown kind \(EOFError: no message\)"),
+        (FFMPEG_ERRORS[0](1, "Invalid data found"), r"of an unknown kind \(FFmpegError: Invalid data found\)"),
         (pyav_reader.av.error.MemoryError(12, "Cannot allocate memory"), "Cannot allocate memory"),
         (pyav_reader.av.error.NotImplementedError(38, "Function not implemented"), "Function not implemented"),
     ],
