@@ -21,7 +21,7 @@ from ..errors import InvalidInputError
 from ..video.reader import VideoReader
 from ..video.reading import open_video
 from ..video.resizing import resize_longest_edge
-from ..video.sampling import clip_seconds, frames_on_screen, sample_clip_indices
+from ..video.sampling import clip_seconds, frames_on_screen, sample_clip_indices, ticks_of_clock
 from ..video.sources import VideoSource, is_single_video
 from .clip_assembly_clipbert import Clips, divide_in_place, empty_clips, lay_out, per_colour
 from .hub_code_clipbert import AUTO_MAP, copy_model_code
@@ -182,11 +182,13 @@ def _read_clips(
             fps=reader.fps,
             width=width,
             height=height,
-            duration=reader.frames / reader.fps,
+            duration=reader.duration,
             video_backend=reader.backend,
             frames_indices=indices.ravel().tolist(),
         )
-        seconds = clip_seconds(indices, video_fps=reader.fps, frame_seconds=reader.frame_seconds)
+        seconds = clip_seconds(
+            indices, video_fps=reader.fps, frame_seconds=reader.frame_seconds, duration=reader.duration
+        )
     if options["device"] is not None:
         frames = frames.to(options["device"])
     if options["do_resize"]:
@@ -197,8 +199,9 @@ def _read_clips(
 def _sample(reader: VideoReader, generator: np.random.Generator | None, options: Mapping[str, Any]) -> np.ndarray:
     if not options["do_sample_frames"]:
         return np.arange(reader.frames)[None]
+    by_time = options["index_by"] == "time"
     indices = sample_clip_indices(
-        video_frames=reader.frames,
+        video_frames=ticks_of_clock(video_fps=reader.fps, duration=reader.duration) if by_time else reader.frames,
         video_fps=reader.fps,
         num_clips=options["num_clips"],
         num_frames=options["num_frames"],
@@ -206,6 +209,6 @@ def _sample(reader: VideoReader, generator: np.random.Generator | None, options:
         strategy=options["sampling_strategy"],
         generator=generator,
     )
-    if options["index_by"] == "time":
+    if by_time:
         return frames_on_screen(indices, video_fps=reader.fps, frame_seconds=reader.frame_seconds)
     return indices

@@ -57,6 +57,11 @@ class GatedReader(VideoReader):
         """When each frame is first shown, in seconds after the first one, float64 (frames,)."""
         return self._pyav.frame_seconds
 
+    @property
+    def duration(self) -> float:
+        """When the last frame ends, in seconds after the first one begins."""
+        return self._pyav.duration
+
     def close(self) -> None:
         """Release the file and the decoder; a decord reader that lies idle decodes ahead and takes ever more memory."""
         self._decoder = None

@@ -87,8 +87,15 @@ class DecodingLimits:
             reason = f"its frames of {width}x{height} have more than {self.max_pixels:g} pixels (max_pixels)"
             raise VideoDecodeError(name, backend, reason)
 
-    def check_length(self, frames: int, fps: float, *, name: str, backend: str) -> None:
+    def check_length(self, frames: int, fps: float, *, duration: float | None = None, name: str, backend: str) -> None:
         """Refuse videos that are too long.
+
+        Args:
+            frames: Number of frames.
+            fps: Frames per second.
+            duration: Length in seconds; by default at this rate.
+            name: What the message calls the video.
+            backend: What it calls the decoder.
 
         Raises:
             VideoDecodeError: If it is.
@@ -96,8 +103,9 @@ class DecodingLimits:
         if frames > self.max_frames:
             reason = f"its {frames} frames are more than {self.max_frames:g} (max_frames)"
             raise VideoDecodeError(name, backend, reason)
-        if frames / fps > self.max_duration:
-            reason = f"its {frames / fps:g} s are longer than {self.max_duration:g} s (max_duration)"
+        seconds = frames / fps if duration is None else duration
+        if seconds > self.max_duration:
+            reason = f"its {seconds:g} s are longer than {self.max_duration:g} s (max_duration)"
             raise VideoDecodeError(name, backend, reason)
 
     def check_request(self, frames: int, width: int, height: int, *, name: str, backend: str) -> None:

@@ -11,8 +11,10 @@ beginning and counted.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import suppress
+from fractions import Fraction
 from itertools import chain
 from typing import Any
 
@@ -55,6 +57,10 @@ CONTAINERS = (
 # FFmpeg decodes a frame or more of a file before it hands it over, to learn what most mp4 files say by themselves. With
 # these options it reads one packet instead.
 _WITHOUT_PROBING = {"probesize": "32", "skip_frame": "all"}
+
+# What FFmpeg, mkvmerge and others note for each stream of a Matroska file.
+_MATROSKA_DURATION = re.compile(r"(\d{1,4}):(\d\d):(\d\d)\.(\d+)")
+_BEFORE_ALL = -(2**63)
 
 _INT_MAX = 2**31 - 1
 _MARGIN_PIXELS = 1 << 16
@@ -100,6 +106,9 @@ class PyAVReader(VideoReader):
         self.limits = limits
         self._source = source
         self._file: Any = None
+        self._last = (_BEFORE_ALL, 0)  # when the last frame begins, and how long it is shown
+        # What a torn file says of its whole length is not how long its last frame is shown.
+        self._is_whole = not limits.reads_truncated
         self._geometry: tuple[int, int, Orientation] | None = None
         self._clock = Stopwatch(limits.max_seconds, name=self.name, backend=self.backend)
         if av is None:
@@ -117,6 +126,11 @@ class PyAVReader(VideoReader):
     def frame_seconds(self) -> np.ndarray:
         """When each frame is first shown, in seconds after the first one, float64 (frames,)."""
         return super().frame_seconds if self._seconds is None else self._seconds
+
+    @property
+    def duration(self) -> float:
+        """When the last frame ends, in seconds after the first one begins."""
+        return super().duration if self._duration is None else self._duration
 
     @property
     def orientation(self) -> Orientation:
@@ -216,14 +230,38 @@ class PyAVReader(VideoReader):
             times: list[int | None] = self.table.pts.tolist()
         else:
             self._require_packets()
-            times = [frame.pts for frame in self._frames_in_order()]
+            times = [self._noted(frame.pts, frame.duration) for frame in self._frames_in_order()]
         self.frames = len(times)
         if self.frames == 0:
             raise VideoDecodeError(self.name, self.backend, "there is not a single frame in it")
         self._seconds = seconds_since_first(times, float(self._stream.time_base))
         declared = self._stream.average_rate
         self.fps = frame_rate(self._seconds, self.frames, float(declared) if declared else None)
-        self.limits.check_length(self.frames, self.fps, name=self.name, backend=self.backend)
+        self._duration = None if self._seconds is None else self._end_of(times[0], times[-1])
+        self.limits.check_length(self.frames, self.fps, duration=self._duration, name=self.name, backend=self.backend)
+
+    def _noted(self, pts: int | None, lasts: int | None) -> int | None:
+        """Note for how long a frame or a packet is shown, if it is the last one so far."""
+        if pts is not None and pts >= self._last[0]:
+            self._last = (pts, lasts or 0)
+        return pts
+
+    def _end_of(self, first: Any, last: Any) -> float | None:
+        """Find when the last frame ends, in seconds, by its own duration or that of its stream, whichever is longer.
+
+        Not every container tells the former, nor the latter truly; None where nothing does.
+        """
+        base = self._stream.time_base
+        ends = [last + self._last[1] - first if self._last[0] == last else last - first]
+        if "mp4" in self.container and self._stream.duration and self._is_whole:
+            ends.append(self._stream.duration)
+        stated = _MATROSKA_DURATION.fullmatch(self._stream.metadata.get("DURATION", ""))
+        if stated and "matroska" in self.container and self._is_whole:
+            hours, minutes, nanoseconds = int(stated[1]), int(stated[2]), int(stated[3] + stated[4].ljust(9, "0")[:9])
+            seconds = 60 * (60 * hours + minutes) + Fraction(nanoseconds, 10**9)
+            ends.append(round(seconds / base) - first)  # it counts from zero
+        end = max(ends)
+        return float(end * base) if end > last - first else float((last - first) * base) + 1 / self.fps
 
     def _build_table(self) -> PacketTable | None:
         is_mp4 = "mp4" in self.container
@@ -234,7 +272,7 @@ class PyAVReader(VideoReader):
         if table is not None:
             return table
         rows = [
-            PacketRow(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard)
+            PacketRow(self._noted(packet.pts, packet.duration), packet.dts, packet.is_keyframe, packet.is_discard)
             for packet in chain([first], packets)
             if packet is not None and packet.size  # the last one is empty and marks the end
             if not (self.limits.reads_truncated and packet.is_corrupt)

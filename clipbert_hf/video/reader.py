@@ -24,7 +24,7 @@ class VideoInfo:
     Args:
         frames: Number of frames that a viewer sees.
         fps: Frames per second, the mean if the rate varies.
-        duration: Length in seconds.
+        duration: Length in seconds, from the start of the first frame to the end of the last, however long that stands.
         height: Height of a frame in pixels as displayed, that is after rotation.
         width: Width of a frame in pixels as displayed.
     """
@@ -59,12 +59,17 @@ class VideoReader(ABC):
     def info(self) -> VideoInfo:
         """All facts about the video; the size may cost the decoding of one frame."""
         height, width = self._size()
-        return VideoInfo(self.frames, self.fps, self.frames / self.fps, height, width)
+        return VideoInfo(self.frames, self.fps, self.duration, height, width)
 
     @property
     def frame_seconds(self) -> np.ndarray:
         """When each frame is first shown, in seconds after the first one, float64 (frames,)."""
         return np.arange(self.frames) / self.fps
+
+    @property
+    def duration(self) -> float:
+        """When the last frame ends, in seconds after the first one begins."""
+        return self.frames / self.fps
 
     def read(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
         """Decode some frames, each of them once.

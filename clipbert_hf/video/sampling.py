@@ -72,6 +72,29 @@ def sample_clip_indices(
     return np.floor(positions + _ROUNDING_SLACK).astype(np.int64)
 
 
+def ticks_of_clock(*, video_fps: float, duration: float) -> int:
+    """Count the ticks of a clock at a video's mean rate for as long as the video lasts.
+
+    They are as many as the frames in a video of constant rate, and more where the last frame stands for long.
+
+    Args:
+        video_fps: Mean frames per second of the video.
+        duration: Its length in seconds.
+
+    Returns:
+        The number of ticks, at least 1.
+
+    Raises:
+        InvalidInputError: If a number is not positive.
+
+    Examples:
+        >>> ticks_of_clock(video_fps=30, duration=59 / 30 + 8)
+        299
+    """
+    _require_positive_numbers(video_fps=video_fps, duration=duration)
+    return max(round(video_fps * duration), 1)
+
+
 def frames_on_screen(ticks: np.ndarray, *, video_fps: float, frame_seconds: np.ndarray) -> np.ndarray:
     """Turn frame indices that assume a constant frame rate into those of the frames that are shown at that time.
 
@@ -101,7 +124,13 @@ def frames_on_screen(ticks: np.ndarray, *, video_fps: float, frame_seconds: np.n
     return np.maximum(np.searchsorted(frame_seconds, middles, side="right") - 1, 0).astype(np.int64)
 
 
-def clip_seconds(indices: np.ndarray, *, video_fps: float, frame_seconds: np.ndarray | None = None) -> np.ndarray:
+def clip_seconds(
+    indices: np.ndarray,
+    *,
+    video_fps: float,
+    frame_seconds: np.ndarray | None = None,
+    duration: float | None = None,
+) -> np.ndarray:
     """Tell which part of the video each clip has seen.
 
     Args:
@@ -109,6 +138,7 @@ def clip_seconds(indices: np.ndarray, *, video_fps: float, frame_seconds: np.nda
         video_fps: Frames per second of the video.
         frame_seconds: When each frame of the video is first shown, in seconds, shape (video_frames,), for
             videos of variable frame rate; by default frame i is shown at ``i / video_fps``.
+        duration: When the last frame ends, in seconds; by default ``1 / video_fps`` after it is first shown.
 
     Returns:
         Start of the first and end of the last frame of each clip in seconds, float64, shape (num_clips, 2).
@@ -127,7 +157,7 @@ def clip_seconds(indices: np.ndarray, *, video_fps: float, frame_seconds: np.nda
     first, last = indices[:, 0], indices[:, -1]
     if frame_seconds is None:
         return np.stack([first / video_fps, (last + 1) / video_fps], axis=1)
-    ends = np.append(frame_seconds[1:], frame_seconds[-1] + 1 / video_fps)
+    ends = np.append(frame_seconds[1:], frame_seconds[-1] + 1 / video_fps if duration is None else duration)
     return np.stack([frame_seconds[first], ends[last]], axis=1)
 
 
