@@ -7,7 +7,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 import sharded_on_cpu
-import step_gradients
 import torch
 from script_runs import RECIPES
 
@@ -43,9 +42,8 @@ def run(data: Path, begin: Path, output: Path) -> set[tuple[bool, torch.dtype]]:
     return seen
 
 
-def run_in_process(rank: int, port: int, log: str, sharded: bool, arguments: tuple[Path, Path, Path]) -> None:
+def run_as_one_of_two(rank: int, sharded: bool, *arguments: Path) -> None:
     """Do so as one of two processes, with DDP or FSDP2."""
-    step_gradients.join_group(rank, 2, port, log)
     if sharded:
         os.environ.update(FSDP2)
         sharded_on_cpu.allow_sharding()

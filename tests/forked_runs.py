@@ -69,9 +69,7 @@ class ForkedRun:
         context, port = fork_context(), str(free_port())
         self.processes: list[BaseProcess] = []
         for rank in range(processes):
-            place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
-            group = {name: str(value) for name, value in place.items()} if processes > 1 else {}
-            environment = {**group, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+            environment = _place(rank, processes, port) if processes > 1 else {"ACCELERATE_USE_CPU": "true"}
             process = context.Process(target=_run, args=(script, arguments, str(self.log), environment))
             process.start()
             self.processes.append(process)
@@ -116,6 +114,33 @@ class ForkedRun:
 def run(script: str, recipe: str, *overrides: str | Path, processes: int = 1) -> str:
     """Run a script to its end; returns what it wrote."""
     return ForkedRun(script, recipe, *overrides, processes=processes).finish()
+
+
+def run_together(processes: int, target: Callable[..., None], *arguments: Any) -> None:
+    """Call ``target(rank, *arguments)`` in several processes that train together on the CPU, and wait for all."""
+    log, port = _new_log(), str(free_port())
+    group = [
+        fork_context().Process(target=_join, args=(_place(rank, processes, port), str(log), target, (rank, *arguments)))
+        for rank in range(processes)
+    ]
+    for process in group:
+        process.start()
+    for process in group:
+        process.join(timeout=200)
+    assert [process.exitcode for process in group] == [0] * processes, log.read_text()
+
+
+def _place(rank: int, processes: int, port: str) -> dict[str, str]:
+    """What a launcher tells each of several processes by its environment."""
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+    environment = {name: str(value) for name, value in place.items()}
+    return {**environment, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+
+
+def _join(environment: dict[str, str], log: str, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    _begin(log)
+    os.environ.update(environment)
+    target(*arguments)
 
 
 def run_module(module: str, *arguments: str | Path) -> tuple[int, str]:

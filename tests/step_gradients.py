@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -104,16 +102,6 @@ def people_or_numbers(name: str) -> Any:
     return load
 
 
-def join_group(rank: int, processes: int, port: int, log: str) -> None:
-    """Make this process, which was forked for it, one of several that train together, and write into a file."""
-    sys.stderr = sys.stdout = open(log, "a")  # noqa: SIM115 (until the process ends)
-    torch.set_num_threads(1)
-    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
-    os.environ.update({name: str(value) for name, value in place.items()})
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), ACCELERATE_USE_CPU="true")
-
-
-def record_in_process(rank: int, processes: int, port: int, arguments: tuple[Any, ...], log: str) -> None:
+def record_together(rank: int, *arguments: Any) -> None:
     """Do so as one of several processes."""
-    join_group(rank, processes, port, log)
     record(*arguments)

@@ -14,7 +14,7 @@ import pytest
 import step_gradients
 from accelerate.state import AcceleratorState, GradientState
 from datasets import DatasetDict
-from forked_runs import fork_context, free_port
+from forked_runs import run_together
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from script_runs import RECIPES
@@ -101,8 +101,7 @@ def test_any_rows_and_batches(
     check(run(name, videos, small_data, pretrained, output, *more), output)
 
 
-def run_in_process(rank: int, port: int, log: str, arguments: tuple[Any, ...]) -> None:
-    step_gradients.join_group(rank, 2, port, log)
+def run_as_one_of_two(rank: int, *arguments: Any) -> None:
     results = run(*arguments)
     if rank == 0:
         check(results, arguments[4])
@@ -110,11 +109,5 @@ def run_in_process(rank: int, port: int, log: str, arguments: tuple[Any, ...]) -
 
 @pytest.mark.parametrize("name", TASKS)
 def test_one_video_in_two_processes(name: str, small_data: Path, pretrained: Path, tmp_path: Path) -> None:
-    port, log = free_port(), str(tmp_path / "log.txt")
-    arguments = (name, 1, small_data, pretrained, tmp_path / "run", "--batch_size", "2", "--epochs", "2")
-    group = [fork_context().Process(target=run_in_process, args=(rank, port, log, arguments)) for rank in range(2)]
-    for process in group:
-        process.start()
-    for process in group:
-        process.join(timeout=200)
-    assert [process.exitcode for process in group] == [0, 0], Path(log).read_text()
+    options = ["--batch_size", "2", "--epochs", "2"]
+    run_together(2, run_as_one_of_two, name, 1, small_data, pretrained, tmp_path / "run", *options)

@@ -9,7 +9,7 @@ import pytest
 import step_gradients
 import torch
 from accelerate.state import AcceleratorState, GradientState
-from forked_runs import fork_context, free_port
+from forked_runs import run_together
 from step_gradients import TASKS, record
 
 # Batch size, micro-batches a step, processes: 8 samples each. 3 + 3 + 2 are fewer micro-batches than a step may have.
@@ -25,18 +25,7 @@ def gradients(name: str, data: Path, begin: Path, folder: Path, cut: tuple[int, 
         GradientState._reset_state()
         record(*arguments)
     else:
-        port, log = free_port(), str(folder / "log.txt")
-        group = [
-            fork_context().Process(
-                target=step_gradients.record_in_process, args=(rank, processes, port, arguments, log)
-            )
-            for rank in range(processes)
-        ]
-        for process in group:
-            process.start()
-        for process in group:
-            process.join(timeout=200)
-        assert [process.exitcode for process in group] == [0] * processes, Path(log).read_text()
+        run_together(processes, step_gradients.record_together, *arguments)
     return torch.load(output / "gradients.pt", weights_only=True)
 
 

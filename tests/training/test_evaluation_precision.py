@@ -7,7 +7,7 @@ from pathlib import Path
 import evaluated_features
 import pytest
 import torch
-from forked_runs import fork_context, free_port
+from forked_runs import run_together
 
 
 def test_in_one_process(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
@@ -17,14 +17,5 @@ def test_in_one_process(small_data: Path, pretrained: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("sharded", [False, True], ids=["ddp", "fsdp2"])
 def test_in_two_processes(sharded: bool, small_data: Path, pretrained: Path, tmp_path: Path) -> None:
-    port, log = free_port(), str(tmp_path / "log.txt")
     arguments = (small_data, pretrained, tmp_path / "run")
-    group = [
-        fork_context().Process(target=evaluated_features.run_in_process, args=(rank, port, log, sharded, arguments))
-        for rank in range(2)
-    ]
-    for process in group:
-        process.start()
-    for process in group:
-        process.join(timeout=200)
-    assert [process.exitcode for process in group] == [0, 0], Path(log).read_text()
+    run_together(2, evaluated_features.run_as_one_of_two, sharded, *arguments)
