@@ -131,14 +131,14 @@ def train_and_test(
                 begin=lambda: begin_run(accelerator, recipe),
                 **watched,
             )
-
-            def evaluated(split: str, of_split: Task, loader: DataLoader[Any] | None) -> dict[str, float]:
-                if loader is None:
-                    return {}
-                return evaluate(accelerator, trained, accelerator.prepare(loader), of_split, name=split, **watched)
-
-            validation = summary.metrics if recipe.trains else evaluated("validation", task, validation_loader)
-            test = evaluated("test", test_task, test_loader)
+            validation = summary.metrics
+            if validation_loader is not None and not recipe.trains:  # otherwise it was evaluated in training
+                loader = accelerator.prepare(validation_loader)
+                validation = evaluate(accelerator, trained, loader, task, name="validation", **watched)
+            test = {}
+            if test_loader is not None:
+                loader = accelerator.prepare(test_loader)
+                test = evaluate(accelerator, trained, loader, test_task, name="test", **watched)
     except PreemptedError:
         accelerator.end_training()
         raise
