@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+import urllib.parse
 import urllib.request
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 
@@ -10,6 +12,12 @@ from ..errors import VideoDecodeError
 from .limits import DEFAULT_LIMITS
 
 CHUNK_BYTES = 1 << 20
+
+# Many servers refuse the name that urllib gives itself.
+USER_AGENT = "clipbert_hf"
+
+# Characters that stand in a URL as they are; "%" too, where it begins an escape.
+_KEPT = "%:/?#[]@!$&'()*+,;=~-._"
 
 
 def download(
@@ -22,7 +30,8 @@ def download(
     """Fetch a file over http(s), in limited time and size.
 
     Args:
-        url: An http or https URL; redirections to other schemes are refused.
+        url: An http or https URL; redirections to other schemes are refused. Blanks, accents and the like are
+            percent-encoded, as a browser does.
         timeout: Limit in seconds for the whole download.
         max_bytes: Limit for its size.
         truncated: ``"read"`` takes what has come if that is less than the server declared; ``"error"`` does not.
@@ -39,7 +48,8 @@ def download(
     size = 0
     declared: int | None = None
     try:
-        with _http_opener().open(url, timeout=timeout) as response:
+        request = urllib.request.Request(encode_url(url), headers={"User-Agent": USER_AGENT})
+        with _http_opener().open(request, timeout=timeout) as response:
             declared = response.length  # None if it comes in chunks, or until the connection ends
             while chunk := _next_chunk(response, truncated):
                 chunks.append(chunk)
@@ -55,6 +65,20 @@ def download(
             url, "url", f"the download is cut short: the server declared {declared} bytes, {size} came"
         )
     return b"".join(chunks)
+
+
+def encode_url(url: str) -> str:
+    """Write a URL as it goes over the wire.
+
+    >>> encode_url("http://example.org/my café 100%.mp4?a=b c%20d")
+    'http://example.org/my%20caf%C3%A9%20100%25.mp4?a=b%20c%20d'
+    >>> encode_url("http://bücher.example:8080/a.mp4")
+    'http://xn--bcher-kva.example:8080/a.mp4'
+    """
+    parts = urllib.parse.urlsplit(url)
+    host = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode("ascii")
+    path, query = (re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", urllib.parse.quote(part, safe=_KEPT)) for part in parts[2:4])
+    return urllib.parse.urlunsplit((parts.scheme, host, path, query, ""))
 
 
 def _next_chunk(response: HTTPResponse, truncated: str) -> bytes:

@@ -49,6 +49,7 @@ def open_video(
     backend: DecodingBackend = "auto",
     fps: float | None = None,
     limits: DecodingLimits = DEFAULT_LIMITS,
+    colours: Literal["channels_first", "channels_last"] | None = None,
 ) -> VideoReader:
     """Open a video, so that it is fetched and demuxed once for its facts and its frames.
 
@@ -58,6 +59,7 @@ def open_video(
         fps: Rate of frames in memory or in a folder; by default 25, or 1 for a lone frame. Encoded videos have
             their own.
         limits: What the video may cost; frames in memory are not limited.
+        colours: Where the colours of an array are; by default it is recognised.
 
     Returns:
         A reader with ``info``, ``frame_seconds`` and ``read(indices)``; close it, or use it in ``with``.
@@ -71,7 +73,7 @@ def open_video(
         raise InvalidInputError(f"backend must be one of {allowed}, got {backend!r}")
     if fps is not None and not fps > 0:
         raise InvalidInputError(f"fps must be positive, got {fps!r}")
-    content = resolve_source(source, limits=limits)
+    content = resolve_source(source, limits=limits, colours=colours)
     if isinstance(content, torch.Tensor):
         return FramesReader(content, fps or (1.0 if len(content) == 1 else DEFAULT_FRAMES_FPS))
     if isinstance(content, FrameFolder):

@@ -25,8 +25,9 @@ from video_files import (
 
 from clipbert_hf.errors import InvalidInputError, VideoDecodeError
 from clipbert_hf.model.video_processing_clipbert import ClipBertVideoProcessor
+from clipbert_hf.video.download import download
 from clipbert_hf.video.reading import VideoInfo, open_video, probe_video, read_video_frames
-from clipbert_hf.video.sources import download, is_single_video
+from clipbert_hf.video.sources import is_single_video
 
 
 @pytest.fixture
