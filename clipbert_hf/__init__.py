@@ -27,7 +27,11 @@ from .model.modeling_clipbert import (
     ClipBertModel,
     aggregate_clip_logits,
 )
-from .model.pipeline_clipbert import VideoQuestionAnsweringPipeline
+from .model.pipeline_clipbert import (
+    VideoMultipleChoicePipeline,
+    VideoQuestionAnsweringPipeline,
+    VideoTextMatchingPipeline,
+)
 from .model.processing_clipbert import ClipBertProcessor
 from .model.video_processing_clipbert import ClipBertVideoProcessor
 from .video.limits import DecodingLimits
@@ -43,12 +47,12 @@ AutoModelForNextSentencePrediction.register(ClipBertConfig, ClipBertForVideoText
 AutoModelForSequenceClassification.register(ClipBertConfig, ClipBertForVideoRegression)
 AutoProcessor.register(ClipBertConfig, ClipBertProcessor)
 AutoVideoProcessor.register(ClipBertConfig, ClipBertVideoProcessor)
-PIPELINE_REGISTRY.register_pipeline(
-    "video-question-answering",
-    pipeline_class=VideoQuestionAnsweringPipeline,
-    pt_model=AutoModelForVisualQuestionAnswering,
-    type="multimodal",
-)
+for _task, _pipeline, _auto_class in (
+    ("video-question-answering", VideoQuestionAnsweringPipeline, AutoModelForVisualQuestionAnswering),
+    ("video-multiple-choice", VideoMultipleChoicePipeline, AutoModelForMultipleChoice),
+    ("video-text-matching", VideoTextMatchingPipeline, AutoModelForNextSentencePrediction),
+):
+    PIPELINE_REGISTRY.register_pipeline(_task, pipeline_class=_pipeline, pt_model=_auto_class, type="multimodal")
 
 __all__ = [
     "ClipBertConfig",
@@ -65,7 +69,9 @@ __all__ = [
     "InvalidInputError",
     "VideoDecodeError",
     "VideoInfo",
+    "VideoMultipleChoicePipeline",
     "VideoQuestionAnsweringPipeline",
+    "VideoTextMatchingPipeline",
     "aggregate_clip_logits",
     "open_video",
     "probe_video",

@@ -5,7 +5,7 @@ Legend: B videos, K clips, T frames a clip, L the side of a frame in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from transformers.video_utils import VideoMetadata
 
 from ..errors import InvalidInputError
 from ..video.resizing import to_bytes
+
+# The options that say what becomes of pixels from 0 to 255.
+FINISHING = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,16 @@ def divide_in_place(pixels: torch.Tensor, std: Any) -> None:
     std = per_colour(pixels, std)
     if bool((std != 1).any()):
         pixels.div_(std)
+
+
+def finish_in_place(pixels: torch.Tensor, options: Mapping[str, Any]) -> torch.Tensor:
+    """Rescale and normalise pixels of 0 to 255 as ``do_rescale`` and ``do_normalize`` say."""
+    if options["do_rescale"]:
+        pixels.mul_(options["rescale_factor"])
+    if options["do_normalize"]:
+        pixels.sub_(per_colour(pixels, options["image_mean"]))
+        divide_in_place(pixels, options["image_std"])
+    return pixels
 
 
 def per_colour(pixels: torch.Tensor, value: Any) -> torch.Tensor:

@@ -7,7 +7,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from ..errors import InvalidInputError
-from .hub_code_clipbert import AUTO_MAP, CUSTOM_PIPELINES, copy_model_code
+from .hub_code_clipbert import AUTO_MAP, copy_model_code, pipelines_of
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "frame_color_order": ("rgb", "bgr"),
@@ -121,8 +121,9 @@ class ClipBertConfig(PreTrainedConfig):
         """
         # A model loaded from the Hub points at its old repository here; the code now stands in this folder.
         self.auto_map = dict(AUTO_MAP)
-        if (self.architectures or [None])[0] == "ClipBertForVideoQuestionAnswering":
-            self.custom_pipelines = dict(CUSTOM_PIPELINES)
+        pipelines = pipelines_of((self.architectures or [""])[0])
+        if pipelines:
+            self.custom_pipelines = pipelines
         super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
     def to_json_file(self, json_file_path: str | os.PathLike, use_diff: bool = True) -> None:

@@ -32,13 +32,21 @@ AUTO_MAP: dict[str, str] = {
 
 PROCESSOR_AUTO_MAP: dict[str, str] = {name: AUTO_MAP[name] for name in ("AutoProcessor", "AutoVideoProcessor")}
 
-CUSTOM_PIPELINES: dict[str, dict[str, Any]] = {
-    "video-question-answering": {
-        "impl": "pipeline_clipbert.VideoQuestionAnsweringPipeline",
-        "pt": ["AutoModelForVisualQuestionAnswering"],
-        "type": "multimodal",
-    }
+# Task → the class of its pipeline and the Auto class of its models.
+_PIPELINES = {
+    "video-question-answering": ("VideoQuestionAnsweringPipeline", "AutoModelForVisualQuestionAnswering"),
+    "video-multiple-choice": ("VideoMultipleChoicePipeline", "AutoModelForMultipleChoice"),
+    "video-text-matching": ("VideoTextMatchingPipeline", "AutoModelForNextSentencePrediction"),
 }
+
+
+def pipelines_of(architecture: str) -> dict[str, dict[str, Any]]:
+    """What the configuration of a model says of its pipeline, ``custom_pipelines``; empty if there is none for it."""
+    return {
+        task: {"impl": f"pipeline_clipbert.{pipeline}", "pt": [auto_class], "type": "multimodal"}
+        for task, (pipeline, auto_class) in _PIPELINES.items()
+        if AUTO_MAP[auto_class] == f"modeling_clipbert.{architecture}"
+    }
 
 
 _HERE = Path(__file__).resolve().parent

@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
 from transformers import AutoTokenizer, BatchFeature, BertTokenizer, PreTrainedTokenizerBase, ProcessorMixin
+from transformers.processing_utils import Unpack
 from transformers.utils import logging
 
 from ..errors import InvalidInputError
+from ..video.sources import list_images, list_videos
 from .hub_code_clipbert import PROCESSOR_AUTO_MAP, copy_model_code
 from .pretrained_parts_clipbert import pixel_statistics
+from .processing_options_clipbert import ClipBertProcessorKwargs, options_of_images, split_options, tensors
 from .video_processing_clipbert import ClipBertVideoProcessor
 
 logger = logging.get_logger(__name__)
+
+# What a tokenizer may have been made with that holds for each call.
+_TOKENIZER_DEFAULTS = frozenset({"padding", "truncation", "max_length", "padding_side", "pad_to_multiple_of"})
 
 
 class ClipBertProcessor(ProcessorMixin):
@@ -34,6 +39,8 @@ class ClipBertProcessor(ProcessorMixin):
         >>> inputs["pixel_values_videos"].shape  # doctest: +SKIP
         torch.Size([1, 4, 2, 3, 448, 448])
     """
+
+    valid_processor_kwargs = ClipBertProcessorKwargs
 
     def __init__(
         self,
@@ -95,88 +102,144 @@ class ClipBertProcessor(ProcessorMixin):
         videos: Any = None,
         choices: Sequence[Sequence[str]] | None = None,
         *,
-        padding: bool | str = True,
-        max_length: int | None = None,
-        **video_options: Any,
+        images: Any = None,
+        **kwargs: Unpack[ClipBertProcessorKwargs],
     ) -> BatchFeature:
         """Prepare inputs for a model.
 
         Args:
-            text: A question or caption, or several; or a list of texts for each video.
-            videos: A video or several: whatever the video processor reads.
+            text: A question or caption, or a list with one for each video; or a list of texts for each video.
+            videos: A video or several: whatever the video processor reads. A flat list of images is the frames of
+                one video.
             choices: For multiple choice: the choices of each question, the same number for all.
-            padding: As for a tokenizer: to the longest (True), or ``"max_length"``.
-            max_length: Cut texts to this many tokens, instead of ``max_text_length``.
-            **video_options: ``num_clips``, ``num_frames``, ``sampling_strategy`` … of the video processor.
+            images: In place of videos: an image or several, each a clip of one frame.
+            **kwargs: Options of the tokenizer (``padding``, by default to the longest; ``max_length`` in place of
+                ``max_text_length``; ``truncation=False``; …) and of the video processor (``num_clips``,
+                ``num_frames``, ``sampling_strategy``; …), as they are or in ``text_kwargs``, ``videos_kwargs``,
+                ``images_kwargs`` and ``common_kwargs``. ``return_tensors`` is ``"pt"`` or ``"np"``.
 
         Returns:
             ``pixel_values_videos`` (videos, clips, frames, 3, H, W); ``input_ids`` and ``attention_mask``, (texts,
             tokens) or (questions, choices, tokens); ``texts_per_video`` (videos,) where texts came in lists.
 
         Raises:
-            InvalidInputError: If there is nothing to prepare, a text is empty or is no text, or the choices do not fit.
+            InvalidInputError: If there is nothing to prepare, a text is empty or is no text, texts and videos differ
+                in number, the choices do not fit, or an option is given twice or has a value that is not for it.
+            TypeError: If an option has an unknown name.
         """
-        if text is None and videos is None:
-            raise InvalidInputError("give text, videos, or both; got neither")
-        if videos is None and video_options:
-            raise TypeError(f"unexpected arguments without videos: {', '.join(sorted(video_options))}")
+        given = {"text": text, "images": images, "videos": videos}
+        present = [name for name, value in given.items() if value is not None]
+        if not present:
+            raise InvalidInputError("give text, videos, images, or text and one of them; got neither")
+        if images is not None and videos is not None:
+            raise InvalidInputError("give videos or images; got both, whose clips have different numbers of frames")
+        options = split_options(kwargs, present=present)
+        groups = None if text is None else _group_texts(text)
+        sources = list_images(images) if images is not None else None if videos is None else list_videos(videos)
+        if groups is not None and sources is not None:
+            _check_numbers(groups, sources, name=present[-1])
         data: dict[str, Any] = {}
-        if text is not None:
-            data.update(self._prepare_text(text, choices, padding=padding, max_length=max_length))
-        if videos is not None:
-            data.update(self.video_processor(videos, **video_options))
+        if groups is not None:
+            data.update(self._prepare_text(groups, choices, options["text_kwargs"]))
+        if images is not None:
+            data.update(self._prepare_images(sources, options["images_kwargs"]))
+        elif sources is not None:
+            data.update(self.video_processor(sources, **options["videos_kwargs"]))
         return BatchFeature(data)
 
+    def apply_chat_template(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse: ClipBERT answers questions, it does not chat.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError("ClipBERT has no chat template; call the processor with text and videos")
+
+    def _prepare_images(self, images: Any, options: dict[str, Any]) -> dict[str, Any]:
+        one_frame = options_of_images(options) | {"num_clips": 1, "num_frames": 1, "return_metadata": True}
+        data = self.video_processor(images, **one_frame)
+        for place, about in enumerate(data["video_metadata"]):
+            if about.total_num_frames != 1:
+                raise InvalidInputError(
+                    f"images must hold one picture each; number {place} holds {about.total_num_frames}: give it as "
+                    "videos"
+                )
+        return {"pixel_values_videos": data["pixel_values_videos"]}
+
     def _prepare_text(
-        self,
-        text: Any,
-        choices: Sequence[Sequence[str]] | None,
-        *,
-        padding: bool | str,
-        max_length: int | None,
-    ) -> dict[str, torch.Tensor]:
-        texts: list[Any] = [text] if isinstance(text, str) else list(text)
-        grouped = bool(texts) and all(isinstance(group, (list, tuple)) for group in texts)
-        if grouped:
-            counts = [len(group) for group in texts]
-            texts = [one for group in texts for one in group]
-        _check_texts(texts, "text")
+        self, groups: _Texts, choices: Sequence[Sequence[str]] | None, options: dict[str, Any]
+    ) -> dict[str, Any]:
+        texts = groups.texts
+        kind = options.pop("return_tensors", None)
         if choices is not None:
             choices = _check_choices(choices, questions=len(texts))
             texts = [f"{question} {choice}" for question, row in zip(texts, choices, strict=True) for choice in row]
-        tokens = self._tokenize(texts, padding=padding, max_length=max_length)
+        data = tensors(self._tokenize(texts, options), kind)
         if choices is not None:
-            tokens = {name: tensor.unflatten(0, (-1, len(choices[0]))) for name, tensor in tokens.items()}
-        if grouped:
-            tokens["texts_per_video"] = torch.tensor(counts)
-        return tokens
+            data = {name: rows.reshape(len(choices), -1, *rows.shape[1:]) for name, rows in data.items()}
+        if groups.counts is not None:
+            data |= tensors({"texts_per_video": groups.counts}, kind)
+        return data
 
-    def _tokenize(self, texts: list[str], *, padding: bool | str, max_length: int | None) -> dict[str, torch.Tensor]:
+    def _tokenize(self, texts: list[str], options: dict[str, Any]) -> dict[str, list[Any]]:
+        """Tokenize, with the call's options before the tokenizer's own and those before this processor's."""
+        own = {name: value for name, value in self.tokenizer.init_kwargs.items() if name in _TOKENIZER_DEFAULTS}
         # A tokenizer made from a vocabulary alone knows no limit; BERT's has always been 512.
-        limit = max_length or self.max_text_length or min(self.tokenizer.model_max_length, 512)
-        tokens = self.tokenizer(
-            texts,
-            padding=padding,
-            truncation=True,
-            max_length=limit,
-            return_overflowing_tokens=True,
-            return_token_type_ids=False,
-            return_attention_mask=True,
-        )
+        limit = self.max_text_length or own.get("max_length") or min(self.tokenizer.model_max_length, 512)
+        settings = {
+            **{"padding": True, "truncation": True, "return_attention_mask": True, "return_token_type_ids": False},
+            **own,
+            **{"max_length": limit},
+            **{name: value for name, value in options.items() if value is not None},
+        }
+        cuts = settings["truncation"] not in (False, "do_not_truncate")
+        if not cuts and settings["padding"] != "max_length":
+            settings["max_length"] = None  # nothing is as long as that on purpose
+        tokens = self.tokenizer(texts, return_overflowing_tokens=cuts, **settings)
+        if not cuts:
+            return dict(tokens)
         # A text that is too long comes back in several pieces; the first of them is the text, cut.
-        text_of_piece = tokens["overflow_to_sample_mapping"]
+        text_of_piece = tokens.pop("overflow_to_sample_mapping")
         first_pieces = [text_of_piece.index(text) for text in range(len(texts))]
         if len(text_of_piece) > len(texts):
-            logger.warning_once(f"texts longer than {limit} tokens are cut to that length")
-        return {
-            name: torch.tensor([tokens[name][piece] for piece in first_pieces])
-            for name in ("input_ids", "attention_mask")
-        }
+            logger.warning_once(f"texts longer than {settings['max_length']} tokens are cut to that length")
+        return {name: [rows[piece] for piece in first_pieces] for name, rows in tokens.items()}
 
     @property
     def model_input_names(self) -> list[str]:
-        """What the models take from the output."""
-        return ["pixel_values_videos", "input_ids", "attention_mask", "texts_per_video"]
+        """What the models always take from the output; ``texts_per_video`` as well where texts came in lists."""
+        return ["pixel_values_videos", "input_ids", "attention_mask"]
+
+
+class _Texts(NamedTuple):
+    """Texts in one list, and how many of them belong to each video where they came in lists."""
+
+    texts: list[str]
+    counts: list[int] | None
+
+
+def _group_texts(text: Any) -> _Texts:
+    texts: list[Any] = [text] if isinstance(text, str) else list(text)
+    counts = None
+    if texts and all(isinstance(group, (list, tuple)) for group in texts):
+        counts = [len(group) for group in texts]
+        texts = [one for group in texts for one in group]
+    _check_texts(texts, "text")
+    return _Texts(texts, counts)
+
+
+def _check_numbers(groups: _Texts, sources: Sequence[Any], *, name: str) -> None:
+    """Texts belong to videos by their place; pairing anything else would be a guess."""
+    texts, videos = len(groups.texts if groups.counts is None else groups.counts), len(sources)
+    if texts == videos:
+        return
+    if groups.counts is not None:
+        raise InvalidInputError(f"text must hold one list for each of {videos} {name}; got {texts} lists")
+    advice = f"several texts of a video are a list in the list: text=[[…], …], one list for each of the {name}"
+    first = sources[0]
+    if name == "videos" and videos == 1 and isinstance(first, (list, tuple)) and len(first) == texts:
+        advice = f"the {texts} frames are one video; where each is an image of its own, give images=, or else {advice}"
+    raise InvalidInputError(f"text must hold one text for each of {videos} {name}; got {texts} texts: {advice}")
 
 
 def _check_texts(texts: Sequence[Any], name: str) -> None:

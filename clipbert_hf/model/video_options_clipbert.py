@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from transformers.image_utils import PILImageResampling, SizeDict
 from transformers.processing_utils import VideosKwargs
+from transformers.video_utils import VideoMetadata
 
 from ..errors import InvalidInputError
 from ..video.limits import DecodingLimits
 
 
-class ClipBertVideosKwargs(VideosKwargs, total=False):  # type: ignore[call-arg]
+class ClipBertVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[call-arg]
     """Options of :class:`ClipBertVideoProcessor` beyond those that every video processor has.
 
     Attributes:
@@ -47,19 +48,19 @@ class ClipBertVideosKwargs(VideosKwargs, total=False):  # type: ignore[call-arg]
 
 # Options with few values. Most belong to every video processor, and the published preprocessing leaves no choice.
 _SUPPORTED: dict[str, tuple[Any, ...]] = {
+    "do_convert_rgb": (None, True),
     "do_center_crop": (None, False),
-    "do_rescale": (None, False),
+    "crop_size": (None,),
+    "default_to_square": (None, False),
     "resample": (PILImageResampling.BILINEAR,),
     "data_format": (None, "channels_first"),
-    "input_data_format": (None,),
-    "fps": (None,),
+    "input_data_format": (None, "channels_first", "channels_last"),
     "index_by": ("frame", "time"),
     "pixel_dtype": ("float32", "uint8"),
 }
 _ADVICE = {
-    "do_rescale": " (the model takes values in 0 to 255)",
-    "fps": " (set target_fps)",
-    "input_data_format": " (the place of the colours is recognised)",
+    "do_convert_rgb": " (frames are RGB, whatever they were)",
+    "crop_size": " (frames are padded, not cropped)",
 }
 
 
@@ -82,7 +83,14 @@ def complete_options(processor: Any, given: Mapping[str, Any]) -> dict[str, Any]
     if unknown:
         raise TypeError(f"{type(processor).__name__} has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
     own = {name: getattr(processor, name, None) for name in known}
-    options = own | {name: value for name, value in given.items() if value is not None}
+    asked = {name: value for name, value in given.items() if value is not None}
+    options = own | asked
+    # transformers' name for the rate at which frames are sampled.
+    rate = options.pop("fps")
+    if rate is not None and asked.get("target_fps", rate) != rate:
+        raise InvalidInputError(f"fps and target_fps are the same option; got {rate} and {asked['target_fps']}")
+    if rate is not None and "target_fps" not in asked:
+        options["target_fps"] = rate
     for name, supported in _SUPPORTED.items():
         if options[name] not in supported:
             allowed = " or ".join(map(repr, supported))
@@ -105,6 +113,18 @@ def longest_edge(size: Any) -> int:
     return int(given["longest_edge"])
 
 
+def tensor_kind(kind: Any) -> str:
+    """Check ``return_tensors``; by default it is ``"pt"``.
+
+    Raises:
+        InvalidInputError: If it is neither "pt" nor "np".
+    """
+    name = "pt" if kind is None else str(getattr(kind, "value", kind))
+    if name not in ("pt", "np"):
+        raise InvalidInputError(f"return_tensors must be 'pt' or 'np'; got {kind!r}")
+    return name
+
+
 def video_generators(options: Mapping[str, Any], videos: int) -> list[np.random.Generator | None]:
     """Return the source of randomness of each video; by default torch's, which differs between loader workers."""
     seed, generator = options["seed"], options["generator"]
@@ -125,7 +145,17 @@ def frame_rates(metadata: Any, videos: int) -> list[float | None]:
     """Return the rate that the caller states for each video, if any."""
     if metadata is None:
         return [None] * videos
-    entries = [metadata] if isinstance(metadata, Mapping) else list(metadata)
+    entries = [metadata] if isinstance(metadata, (Mapping, VideoMetadata)) else list(metadata)
     if len(entries) != videos:
         raise InvalidInputError(f"video_metadata: expected {videos} entries, one a video, got {len(entries)}")
-    return [entry.get("fps") for entry in entries]
+    return [_frame_rate(entry) for entry in entries]
+
+
+def _frame_rate(entry: Any) -> float | None:
+    if isinstance(entry, (list, tuple)) and len(entry) == 1:  # transformers nests them for several videos a sample
+        entry = entry[0]
+    if entry is None:
+        return None
+    if not isinstance(entry, (Mapping, VideoMetadata)):
+        raise InvalidInputError(f"video_metadata: expected VideoMetadata or dictionaries, got {type(entry).__name__}")
+    return entry.get("fps") if isinstance(entry, Mapping) else entry.fps

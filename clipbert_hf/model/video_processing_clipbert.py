@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +22,15 @@ from ..video.reader import VideoReader
 from ..video.reading import open_video
 from ..video.resizing import resize_longest_edge
 from ..video.sampling import clip_seconds, frames_on_screen, sample_clip_indices, ticks_of_clock
-from ..video.sources import VideoSource, is_single_video
-from .clip_assembly_clipbert import Clips, divide_in_place, empty_clips, lay_out, per_colour
+from ..video.sources import VideoSource, list_videos
+from .clip_assembly_clipbert import FINISHING, Clips, divide_in_place, empty_clips, finish_in_place, lay_out, per_colour
 from .hub_code_clipbert import AUTO_MAP, copy_model_code
 from .video_options_clipbert import (
-    ClipBertVideosKwargs,
+    ClipBertVideoProcessorKwargs,
     complete_options,
     frame_rates,
     longest_edge,
+    tensor_kind,
     video_generators,
 )
 
@@ -54,7 +55,7 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
         torch.Size([1, 4, 2, 3, 96, 96])
     """
 
-    valid_kwargs = ClipBertVideosKwargs
+    valid_kwargs = ClipBertVideoProcessorKwargs
     model_input_names = ["pixel_values_videos"]  # noqa: RUF012 (transformers declares it like this)
 
     do_sample_frames = True
@@ -80,7 +81,7 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
     image_std = (1.0, 1.0, 1.0)
     pixel_dtype = "float32"
 
-    def __init__(self, **kwargs: Unpack[ClipBertVideosKwargs]) -> None:
+    def __init__(self, **kwargs: Unpack[ClipBertVideoProcessorKwargs]) -> None:
         super().__init__(**kwargs)
         # So that a saved folder tells transformers where the class is defined.
         self.auto_map = {"AutoVideoProcessor": AUTO_MAP["AutoVideoProcessor"]}
@@ -92,7 +93,7 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
         super().to_json_file(json_file_path)
 
     def preprocess(
-        self, videos: VideoSource | Sequence[VideoSource], **kwargs: Unpack[ClipBertVideosKwargs]
+        self, videos: VideoSource | Sequence[VideoSource], **kwargs: Unpack[ClipBertVideoProcessorKwargs]
     ) -> BatchFeature:
         """Sample and prepare the clips of one video or of several.
 
@@ -101,7 +102,7 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
                 folder of images, a URL, bytes, a binary file object, a mapping with ``"bytes"`` or ``"path"`` or
                 the decoder that ``datasets`` makes of it, an image, an array or tensor of frames (uint8, four
                 dimensions), or a list of frames; a five-dimensional array is a batch.
-            **kwargs: Options for this call, in place of the processor's own; see :class:`ClipBertVideosKwargs`.
+            **kwargs: Options for this call, in place of the processor's own; see :class:`ClipBertVideoProcessorKwargs`.
                 ``do_sample_frames=False`` takes all frames of a video as one clip. ``video_metadata`` with
                 ``"fps"`` tells the rate of frames in memory. ``return_metadata=True`` adds ``video_metadata`` (one
                 a video), ``frame_indices`` (B, K, T) and ``clip_seconds`` (B, K, 2), the start and the end of
@@ -116,9 +117,7 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
             TypeError: If an option has an unknown name or a value of the wrong type.
         """
         options = complete_options(self, kwargs)
-        batch: list[Any] = [videos] if is_single_video(videos) else list(cast("Sequence[Any]", videos))
-        if not batch:
-            raise InvalidInputError("videos: expected at least one video, got an empty list")
+        batch = list_videos(videos)
         generators = video_generators(options, len(batch))
         rates = frame_rates(options["video_metadata"], len(batch))
         clips = [_read_clips(*each, options) for each in zip(batch, generators, rates, strict=True)]
@@ -126,17 +125,19 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
         dtype = getattr(torch, options["pixel_dtype"])
         side = longest_edge(options["size"]) if options["do_pad"] else None
         pixels = empty_clips(clips, side, dtype)
-        normalizes = options["do_normalize"] and dtype == torch.float32
-        mean = per_colour(pixels, options["image_mean"]) if normalizes else None
+        in_one_go = options["do_normalize"] and dtype == torch.float32 and not options["do_rescale"]
+        mean = per_colour(pixels, options["image_mean"]) if in_one_go else None
         for row, clip in zip(pixels.flatten(1, 2), clips, strict=True):
             lay_out(clip, row, mean)
-        if normalizes:
+        if in_one_go:
             divide_in_place(pixels, options["image_std"])
+        elif dtype == torch.float32:
+            finish_in_place(pixels, options)
         features: dict[str, Any] = {"pixel_values_videos": pixels}
         if options["return_metadata"]:
             features["frame_indices"] = torch.from_numpy(np.stack([clip.indices for clip in clips]))
             features["clip_seconds"] = torch.from_numpy(np.stack([clip.seconds for clip in clips]))
-        result = BatchFeature(features, tensor_type=options["return_tensors"])
+        result = BatchFeature(features, tensor_type=tensor_kind(options["return_tensors"]))
         if options["return_metadata"]:
             result["video_metadata"] = [clip.metadata for clip in clips]
         return result
@@ -155,11 +156,7 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
         """
         if pixel_values_videos.dtype != torch.uint8:
             raise InvalidInputError(f"pixel_values_videos must be uint8, got {pixel_values_videos.dtype}")
-        pixels = pixel_values_videos.float()
-        if self.do_normalize:
-            pixels.sub_(per_colour(pixels, self.image_mean))
-            divide_in_place(pixels, self.image_std)
-        return pixels
+        return finish_in_place(pixel_values_videos.float(), {name: getattr(self, name) for name in FINISHING})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options that describe the processor, not those that belong to one call."""
@@ -172,7 +169,8 @@ def _read_clips(
 ) -> Clips:
     """Sample, decode and resize one video."""
     backend, limits = options["decoding_backend"], options["decoding_limits"]
-    with open_video(video, backend=backend, fps=fps, limits=limits) as reader:
+    colours = options["input_data_format"]
+    with open_video(video, backend=backend, fps=fps, limits=limits, colours=colours) as reader:
         indices = _sample(reader, generator, options)  # (K, T)
         unique, places = np.unique(indices, return_inverse=True)
         frames = reader.read(unique)

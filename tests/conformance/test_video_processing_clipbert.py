@@ -58,3 +58,13 @@ class ClipBertVideoProcessingTest(VideoProcessingTestMixin, unittest.TestCase):
             for frames in (3, 10):
                 sampled = processor(batch, num_frames=frames, do_sample_frames=True).pixel_values_videos
                 assert sampled.shape[1:3] == (1, frames)
+
+    def test_call_numpy_4_channels(self):
+        """Theirs looks for the colours where our frames are."""
+        self.video_processor_tester.num_channels = 4
+        videos = self.video_processor_tester.prepare_video_inputs(return_tensors="pil")
+        processor = ClipBertVideoProcessor(**self.video_processor_dict)
+        options = {"input_data_format": "channels_last", "image_mean": 0.0, "image_std": 1.0, "return_tensors": "pt"}
+        for batch, size in ((videos[0], 1), (videos, 5)):
+            pixels = processor(batch, **options).pixel_values_videos
+            assert pixels.shape == (size, *self.video_processor_tester.expected_output_video_shape(videos))

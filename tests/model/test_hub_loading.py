@@ -190,11 +190,16 @@ print(json.dumps(found))
             torch.testing.assert_close(torch.tensor(logits), model(**inputs[auto_class]).logits, atol=1e-5, rtol=1e-4)
 
 
-def test_saved_pipelines_stand_only_in_question_answering_models(tmp_path):
-    ClipBertForVideoTextRetrieval(tiny_config()).save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    assert "custom_pipelines" not in config
-    assert config["auto_map"] == AUTO_MAP
+def test_each_saved_model_names_its_own_pipeline(tmp_path):
+    expected = {
+        ClipBertForVideoTextRetrieval: ["video-text-matching"],
+        ClipBertForMultipleChoice: ["video-multiple-choice"],
+        ClipBertForPreTraining: [],
+    }
+    for model, tasks in expected.items():
+        model(tiny_config()).save_pretrained(tmp_path / model.__name__)
+        config = json.loads((tmp_path / model.__name__ / "config.json").read_text())
+        assert list(config.get("custom_pipelines", {})) == tasks
 
 
 def test_processor_round_trip(tmp_path, processor, video):

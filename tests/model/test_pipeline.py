@@ -7,15 +7,19 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
+import datasets
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from reference_inputs import tiny_config
 from transformers import pipeline
+from transformers.pipelines.pt_utils import KeyDataset
 
 from clipbert_hf import (
+    ClipBertForMultipleChoice,
     ClipBertForVideoQuestionAnswering,
+    ClipBertForVideoTextRetrieval,
     ClipBertProcessor,
     InvalidInputError,
     VideoDecodeError,
@@ -144,6 +148,66 @@ def test_batches_and_generators_keep_order_and_length(pipe, folder, batch_size):
                 same(ours, expected)
 
 
+def test_every_form_of_several_videos(pipe, folder):
+    """What transformers' own pipelines take, each with one result a video, in order."""
+    paths, question = [str(folder / f"{seed}.mp4") for seed in range(3)], "what color is it ?"
+    expected = [pipe(path, question) for path in paths]
+    arrays = [frames(seed) for seed in range(3)]
+    of_arrays = [pipe(array, question) for array in arrays]
+    data = datasets.Dataset.from_dict({"video": paths, "question": [question] * 3, "answer": [0, 1, 2]})
+    lists = {
+        "paths": (paths, expected),
+        "bytes": ([Path(path).read_bytes() for path in paths], expected),
+        "file objects": ([io.BytesIO(Path(path).read_bytes()) for path in paths], expected),
+        "mappings": ([{"path": path, "bytes": None} for path in paths], expected),
+        "arrays": (arrays, of_arrays),
+        "tensors": ([torch.from_numpy(array.copy()) for array in arrays], of_arrays),
+        "an array": (np.stack(arrays), of_arrays),
+        "lists of images": ([[Image.fromarray(image) for image in array] for array in arrays], of_arrays),
+        "mixed": ((paths[0], arrays[1]), [expected[0], of_arrays[1]]),
+    }
+    for name, (videos, results) in lists.items():
+        given = pipe(videos, question, batch_size=2)
+        assert isinstance(given, list), name
+        for ours, theirs in zip(given, results, strict=True):
+            same(ours, theirs)
+    streams = {
+        "generator": (path for path in paths),
+        "column": data["video"],
+        "KeyDataset": KeyDataset(data, "video"),
+    }
+    for name, videos in streams.items():
+        given = pipe(videos, question, batch_size=2)
+        assert not isinstance(given, list), name
+        for ours, theirs in zip(given, expected, strict=True):
+            same(ours, theirs)
+    for rows in (data, (row for row in data)):
+        for ours, theirs in zip(pipe(rows), expected, strict=True):
+            same(ours, theirs)
+
+
+def test_questions_of_a_stream_go_with_its_videos(pipe, folder):
+    path, questions = str(folder / "0.mp4"), ["what is it ?", "what shape ?"]
+    for ours, question in zip(pipe((path for _ in questions), questions), questions, strict=True):
+        same(ours, pipe(path, question))
+    with pytest.raises(InvalidInputError, match="question must be one for all or one for each video; got 1, and more"):
+        list(pipe((path for _ in range(2)), questions[:1]))
+    with pytest.raises(InvalidInputError, match="each of 1 videos; got more"):
+        list(pipe((path for _ in range(1)), questions))
+
+
+def test_workers_decode(pipe, folder):
+    paths = [folder / f"{seed}.mp4" for seed in range(3)]
+    for ours, path in zip(pipe(paths, "what ?", num_workers=2, batch_size=2), paths, strict=True):
+        same(ours, pipe(path, "what ?"))
+
+
+def test_whole_videos_of_different_lengths_in_a_batch(pipe):
+    videos = [frames(0)[:3], frames(1)[:5], frames(2)[:3]]
+    for ours, video in zip(pipe(videos, "what ?", do_sample_frames=False, batch_size=3), videos, strict=True):
+        same(ours, pipe(video, "what ?", do_sample_frames=False))
+
+
 def test_top_k_and_number_of_clips(pipe, folder):
     path = folder / "0.mp4"
     assert len(pipe(path, "what ?", top_k=2)) == 2
@@ -210,3 +274,80 @@ def test_wrong_input_gives_one_clear_error(pipe, folder, tmp_path):
         pipe([{"film": path}])
     with pytest.raises(InvalidInputError, match="needs processor"):
         VideoQuestionAnsweringPipeline(model=pipe.model)
+
+
+# -- multiple choice and matching -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def choose(pipe):
+    torch.manual_seed(0)
+    model = ClipBertForMultipleChoice(tiny_config(initializer_range=0.3)).eval()
+    return pipeline("video-multiple-choice", model=model, processor=pipe.processor)
+
+
+@pytest.fixture(scope="module")
+def match(pipe):
+    torch.manual_seed(0)
+    model = ClipBertForVideoTextRetrieval(tiny_config(initializer_range=0.3)).eval()
+    return pipeline("video-text-matching", model=model, processor=pipe.processor)
+
+
+def test_choices_are_those_of_the_model(choose, folder):
+    path, question, choices = folder / "0.mp4", "what is it ?", ["color", "shape", "what"]
+    ranked = choose(path, question, choices)
+    inputs = choose.processor(text=question, videos=path, choices=choices)
+    with torch.no_grad():
+        expected = dict(zip(choices, choose.model(**inputs).logits[0].softmax(-1).tolist(), strict=True))
+    assert [answer["answer"] for answer in ranked] == sorted(choices, key=lambda choice: -expected[choice])
+    for answer in ranked:
+        assert answer["score"] == pytest.approx(expected[answer["answer"]], abs=1e-5)
+    assert choose(path, question, choices, top_k=1) == ranked[:1]
+    clips = choose(path, question, choices, return_clip_scores=True)[0]["clips"]
+    assert len(clips) == 4
+
+
+def test_choices_of_several_questions_and_videos(choose, folder):
+    paths = [folder / f"{seed}.mp4" for seed in range(3)]
+    two, three = ["color", "shape"], ["it", "what", "shape"]
+    single = [choose(path, "what ?", choices) for path, choices in zip(paths, (two, three, two), strict=True)]
+    for ours, theirs in zip(choose(paths, "what ?", [two, three, two], batch_size=3), single, strict=True):
+        same(ours, theirs)
+    same(choose(paths, "what ?", two)[2], single[2])
+    both = choose(paths[0], ["what ?", "is it ?"], [two, ["it", "what"]])
+    same(both[0], single[0])
+    same(both[1], choose(paths[0], "is it ?", ["it", "what"]))
+    rows = [{"video": path, "question": "what ?", "choices": two} for path in paths]
+    same(choose(rows)[0], single[0])
+    with pytest.raises(InvalidInputError, match="choices is missing; got question alone"):
+        choose(paths[0], "what ?")
+
+
+def test_matches_are_those_of_the_model(match, folder):
+    path, texts = folder / "0.mp4", ["red ?", "what shape is it ?", "is it"]
+    ranked = match(path, texts)
+    inputs = match.processor(text=[texts], videos=[path])
+    with torch.no_grad():
+        expected = dict(zip(texts, match.model(**inputs).scores.tolist(), strict=True))
+    assert [one["text"] for one in ranked] == sorted(texts, key=lambda text: -expected[text])
+    for one in ranked:
+        assert one["score"] == pytest.approx(expected[one["text"]], abs=1e-5)
+        alone = match(path, one["text"])
+        assert alone["score"] == pytest.approx(one["score"], abs=1e-5)
+    assert match(path, texts, top_k=2) == ranked[:2]
+    of_all = match([path, folder / "1.mp4"], "red ?", return_clip_scores=True)
+    assert [len(one["clips"]) for one in of_all] == [4, 4]
+    assert of_all[0]["score"] == pytest.approx(expected["red ?"], abs=1e-5)
+
+
+@pytest.mark.parametrize("task", ["video-multiple-choice", "video-text-matching"])
+def test_the_other_pipelines_save_and_load(choose, match, folder, tmp_path, task):
+    made, about = (
+        (choose, ("what ?", ["it", "color"])) if task == "video-multiple-choice" else (match, (["what", "it"],))
+    )
+    made.save_pretrained(tmp_path)
+    loaded = pipeline(task, model=str(tmp_path), trust_remote_code=True)
+    path = folder / "0.mp4"
+    assert [one["score"] for one in loaded(path, *about)] == pytest.approx(
+        [one["score"] for one in made(path, *about)], abs=1e-5
+    )

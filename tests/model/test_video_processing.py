@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
+from transformers.video_utils import VideoMetadata
 from video_files import decode_everything, numbered_frame, read_number, real_clip, write_animation, write_video
 
 import clipbert_hf  # noqa: F401 (registers the processor)
@@ -333,13 +334,14 @@ def test_device(videos: list[Path]) -> None:
         ({"size": {"height": 4, "width": 4}}, 'size must be {"longest_edge": pixels}'),
         ({"size": {"longest_edge": 0}}, "size must be"),
         ({"size": 96}, "size must be"),
-        (
-            {"do_rescale": True},
-            r"do_rescale must be None or False here \(the model takes values in 0 to 255\), got True",
-        ),
+        ({"do_convert_rgb": False}, r"do_convert_rgb must be None or True here \(frames are RGB, whatever they were\)"),
+        ({"crop_size": {"height": 4, "width": 4}}, r"crop_size must be None here \(frames are padded, not cropped\)"),
         ({"do_center_crop": True}, "do_center_crop must be"),
         ({"resample": 3}, "resample must be"),
-        ({"fps": 2.0}, "set target_fps"),
+        ({"fps": 2.0, "target_fps": 3.0}, "fps and target_fps are the same option; got 2.0 and 3.0"),
+        ({"input_data_format": "middle"}, "input_data_format must be"),
+        ({"return_tensors": "tf"}, "return_tensors must be 'pt' or 'np'; got 'tf'"),
+        ({"video_metadata": [3, 4]}, "expected VideoMetadata or dictionaries, got int"),
         ({"data_format": "channels_last"}, "data_format must be"),
         ({"num_clips": 0}, "num_clips must be an integer of at least 1"),
         ({"sampling_strategy": "all"}, "strategy must be one of"),
@@ -441,3 +443,62 @@ def test_data_loader_workers_sample_differently_and_reproducibly(videos: list[Pa
     first = epoch()
     assert len({tuple(clip) for clip in first}) > 2
     assert epoch() == first
+
+
+# -- options as transformers spells them ---------------------------------------------------------------------------
+
+
+def test_fps_is_the_rate_inside_of_a_clip(videos: list[Path]) -> None:
+    processor = small_processor(num_clips=2, num_frames=3)
+    by_one_name, by_the_other = (
+        processor(videos, return_metadata=True, **{name: 5}).frame_indices for name in ("fps", "target_fps")
+    )
+    assert by_one_name.equal(by_the_other)
+    assert not by_one_name.equal(processor(videos, return_metadata=True).frame_indices)
+
+
+@pytest.mark.parametrize("pixel_dtype", ["float32", "uint8"])
+def test_rescaling_is_done_before_normalising(pixel_dtype: str) -> None:
+    frames = np.full((2, 6, 8, 3), 200, np.uint8)
+    options = {"do_rescale": True, "rescale_factor": 1 / 255, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.2] * 3}
+    processor = small_processor(size={"longest_edge": 8}, do_sample_frames=False, pixel_dtype=pixel_dtype, **options)
+    pixels = processor(frames).pixel_values_videos
+    if pixel_dtype == "uint8":
+        pixels = processor.normalize_clips(pixels)
+    for colour, mean in enumerate(options["image_mean"]):
+        assert pixels[0, 0, 0, colour, 3, 4].item() == pytest.approx((200 / 255 - mean) / 0.2, abs=1e-5)
+        assert pixels[0, 0, 0, colour, 7, 4].item() == pytest.approx((0 - mean) / 0.2, abs=1e-5)  # padding
+
+
+def test_where_the_colours_are_can_be_said() -> None:
+    frames = np.zeros((2, 3, 5, 3), np.uint8)  # three rows, or three colours
+    frames[:, 0] = 255
+    options = {"do_sample_frames": False, "do_resize": False, "do_normalize": False, "size": {"longest_edge": 5}}
+    last = small_processor(**options)(frames, input_data_format="channels_last").pixel_values_videos[0, 0, 0]
+    first = small_processor(**options)(frames, input_data_format="channels_first").pixel_values_videos[0, 0, 0]
+    assert last[:, 0, :5].eq(255).all()
+    assert last[:, 1:].eq(0).all()
+    assert first[0, :5, :3].eq(255).all()
+    assert first[1:].eq(0).all()
+    with pytest.raises(InvalidInputError, match="three colours, channels_first, got frames of shape"):
+        small_processor(**options)(np.zeros((2, 4, 5, 3), np.uint8), input_data_format="channels_first")
+
+
+def test_metadata_of_transformers_tell_the_rate(videos: list[Path]) -> None:
+    frames = np.zeros((50, 6, 8, 3), np.uint8)
+    metadata = VideoMetadata(total_num_frames=50, fps=10.0)
+    processor = small_processor(num_clips=1, return_metadata=True)
+    expected = processor(frames, video_metadata={"fps": 10.0}).frame_indices
+    for given in (metadata, [metadata], [[metadata]], [[{"fps": 10.0}]]):
+        assert processor(frames, video_metadata=given).frame_indices.equal(expected)
+    mixed = processor([frames, frames], video_metadata=[metadata, None]).frame_indices
+    assert mixed[0].equal(expected[0])
+    assert mixed[1].equal(processor(frames).frame_indices[0])
+
+
+def test_everything_comes_as_numpy_where_asked(videos: list[Path]) -> None:
+    result = small_processor(num_clips=2)(videos, return_tensors="np", return_metadata=True)
+    expected = small_processor(num_clips=2)(videos, return_metadata=True)
+    for name in ("pixel_values_videos", "frame_indices", "clip_seconds"):
+        assert isinstance(result[name], np.ndarray)
+        assert np.array_equal(result[name], expected[name].numpy())
