@@ -13,6 +13,11 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Pages that a test makes from what it checked are written anew with this."""
+    parser.addoption("--write-tables", action="store_true", help="write the tables in docs/ anew")
+
+
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 24 training, 5 validation and 6 test videos."""

@@ -126,11 +126,11 @@ def _remote(url: str, limits: DecodingLimits) -> EncodedVideo:
 
 def _check_chain(url: str, limits: DecodingLimits) -> None:
     """Refuse file systems that are not read here, and files of this machine outside of the root folder."""
-    *links, last = url.split("::")
-    for link in (*links, last):
+    links = url.split("::")
+    for place, link in enumerate(links, start=1):
         scheme = _SCHEME.match(link)
         # Without "://", the last link is a path, and one before it the name of a file system.
-        protocol = scheme[1].lower() if scheme else "file" if link is last else link
+        protocol = scheme[1].lower() if scheme else "file" if place == len(links) else link
         if protocol in _LOCAL:
             limits.check_path(_path_of_file_url(link) if scheme else link)
         elif protocol not in _ARCHIVES | _REMOTE:
