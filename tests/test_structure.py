@@ -87,6 +87,8 @@ ALLOWED = {
     "clipbert_hf.errors": (),
     "clipbert_hf.video": VIDEO,
     "clipbert_hf.video.sampling": ("clipbert_hf.errors",),
+    # Loaded one by one by datasets_scripts.preparation.reader_rules.
+    "clipbert_hf.video.completeness": (),
     "clipbert_hf.video.packet_table": (),
     "clipbert_hf.video.orientation": (),
     "clipbert_hf.model": MODEL,
@@ -123,6 +125,12 @@ def test_data_sets_never_load_a_framework():
     frameworks = {"torch", "torchvision", "transformers", "timm", "accelerate"}
     for module in modules_in("datasets_scripts"):
         assert not {name.split(".")[0] for name in reached(module)} & frameworks, module
+
+
+def test_the_rules_that_preparing_shares_with_the_reader_need_numpy_only():
+    for name in ("completeness", "orientation", "packet_table"):
+        packages = {each.split(".")[0] for each in imported(f"clipbert_hf.video.{name}")}
+        assert packages <= {"numpy"} | set(sys.stdlib_module_names), name
 
 
 def test_pure_metrics_need_numpy_only():

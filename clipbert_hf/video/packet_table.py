@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -160,12 +161,13 @@ def group_by_keyframe(table: PacketTable, indices: np.ndarray) -> Iterator[tuple
         yield int(starts[run[0]]), run
 
 
-def seconds_since_first(pts: Sequence[int | None], time_base: float) -> np.ndarray | None:
+def seconds_since_first(pts: Sequence[int | None], time_base: Fraction | float) -> np.ndarray | None:
     """Convert presentation times to seconds after the first frame.
 
     Args:
         pts: Time of each frame in units of ``time_base``, or None where the file does not tell.
-        time_base: Seconds per unit.
+        time_base: Seconds per unit. As a fraction it gives the number that is nearest to the true time, so that equal
+            times are equal whatever units two files have.
 
     Returns:
         float64 (frames,), or None unless all times are known and increase.
@@ -173,7 +175,8 @@ def seconds_since_first(pts: Sequence[int | None], time_base: float) -> np.ndarr
     if not pts or None in pts:
         return None
     times = np.array(pts, dtype=np.int64)
-    seconds = (times - times[0]) * time_base
+    numerator, denominator = time_base.as_integer_ratio()
+    seconds = (times - times[0]) * numerator / denominator
     return seconds if bool(np.all(np.diff(seconds) > 0)) else None
 
 

@@ -62,6 +62,11 @@ _WITHOUT_PROBING = {"probesize": "32", "skip_frame": "all"}
 _MATROSKA_DURATION = re.compile(r"(\d{1,4}):(\d\d):(\d\d)\.(\d+)")
 _BEFORE_ALL = -(2**63)
 
+# What prepared videos say of the original's rate.
+_RATE_NOTE = "clipbert_frame_rate"
+_NUMBER = re.compile(r"\d{1,20}(\.\d{1,20})?(e-?\d{1,2})?")
+_HIGHEST_NOTED_RATE = 1e6
+
 _INT_MAX = 2**31 - 1
 _MARGIN_PIXELS = 1 << 16
 
@@ -234,11 +239,20 @@ class PyAVReader(VideoReader):
         self.frames = len(times)
         if self.frames == 0:
             raise VideoDecodeError(self.name, self.backend, "there is not a single frame in it")
-        self._seconds = seconds_since_first(times, float(self._stream.time_base))
+        self._seconds = seconds_since_first(times, self._stream.time_base)
         declared = self._stream.average_rate
-        self.fps = frame_rate(self._seconds, self.frames, float(declared) if declared else None)
+        self.fps = self._noted_rate() or frame_rate(self._seconds, self.frames, float(declared) if declared else None)
         self._duration = None if self._seconds is None else self._end_of(times[0], times[-1])
         self.limits.check_length(self.frames, self.fps, duration=self._duration, name=self.name, backend=self.backend)
+
+    def _noted_rate(self) -> float | None:
+        """Return the rate that ``datasets_scripts.prepare`` noted of the original, which the times do not always give.
+
+        None in all other files.
+        """
+        noted = self._file.metadata.get(_RATE_NOTE, "")
+        rate = float(noted) if _NUMBER.fullmatch(noted) else 0.0
+        return rate if 0 < rate < _HIGHEST_NOTED_RATE else None
 
     def _noted(self, pts: int | None, lasts: int | None) -> int | None:
         """Note for how long a frame or a packet is shown, if it is the last one so far."""

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from datasets_scripts.errors import DatasetError
+from datasets_scripts.preparation.record import original_folder
 
 MediaKind = Literal["video", "image"]
 
@@ -25,6 +26,8 @@ EXTENSIONS: dict[MediaKind, tuple[str, ...]] = {
 # What the images of a folder are called that is a video.
 FRAME_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".avif"})
 _KNOWN = frozenset(extension for extensions in EXTENSIONS.values() for extension in extensions)
+# What datasets_scripts.prepare adds to the name of a video.
+_PREPARED = ".mp4"
 
 
 def media_stem(name: str) -> str:
@@ -64,7 +67,8 @@ class MediaFolder:
 
     Files and folders whose names begin with a dot are passed over. Links are followed: they are the user's, not the
     annotations'. Names that differ only in their Unicode form (on macOS an accent is a character of its own) are the
-    same unless both are there. A folder of images may be a video too, where no file has its name.
+    same unless both are there. A folder of images may be a video too, where no file has its name. In a folder of
+    prepared videos the names of the originals lead to the prepared ones, absolute paths among them.
 
     Args:
         folder: The folder.
@@ -79,6 +83,8 @@ class MediaFolder:
         self.kind = kind
         if not self.folder.is_dir():
             raise DatasetError(f"the {kind} folder {self.folder} does not exist")
+        originals = original_folder(self.folder)
+        self._homes = [self.folder, self.folder.resolve(), *([] if originals is None else [originals])]
         self._exact: dict[str, list[str]] = {}
         self._stems: dict[str, list[str]] = {}
         self._folders: dict[str, list[str]] = {}
@@ -113,8 +119,10 @@ class MediaFolder:
         check_media_name(name if inside is None else inside)
         wanted = str(PurePosixPath((name if inside is None else inside).replace("\\", "/")))
         key = _composed(wanted)
-        kinds = ((self._exact, key), (self._stems, media_stem(key)), (self._folders, key))
-        for names, each in (*kinds, (self._folders, media_stem(key))):
+        # "cat.avi" is rather "cat.avi.mp4", as it is called when it is prepared, than "cat.gif.mp4".
+        longer = key + _PREPARED if os.path.splitext(key)[1].lower() in _KNOWN else key
+        files = ((self._exact, key), (self._exact, longer), (self._stems, media_stem(key)))
+        for names, each in (*files, (self._folders, key), (self._folders, media_stem(key))):
             found = names.get(each, [])
             if inside is not None:  # it says in which folder
                 home = key.rpartition("/")[0]
@@ -133,7 +141,7 @@ class MediaFolder:
     def _inside(self, name: str) -> str | None:
         """The part of an absolute path below the folder; None if it is not one, or leads elsewhere."""
         if os.path.isabs(name) and "\0" not in name and ".." not in name.split("/"):
-            for folder in (self.folder, self.folder.resolve()):
+            for folder in self._homes:
                 path = Path(os.path.abspath(name))
                 if path != folder and path.is_relative_to(folder):
                     return path.relative_to(folder).as_posix()
@@ -149,7 +157,7 @@ class MediaFolder:
         if len({media_stem(path) for path in found}) > 1:
             raise DatasetError(f"{name!r} is ambiguous in {self.folder}: {found[0]} and {found[1]}")
         order = EXTENSIONS[self.kind]
-        extensions = [os.path.splitext(path)[1].lower() for path in found]
+        extensions = [_original_extension(path) for path in found]
         ranks = [order.index(extension) if extension in order else len(order) for extension in extensions]
         return found[min(range(len(found)), key=lambda n: (ranks[n], found[n]))]
 
@@ -163,6 +171,13 @@ class MediaFolder:
             except OSError:
                 found[path] = path
         return list(found.values())
+
+
+def _original_extension(path: str) -> str:
+    """The ending of a file; of a prepared one that of its original, so that the same of several is taken."""
+    stem, extension = os.path.splitext(path.lower())
+    inner = os.path.splitext(stem)[1]
+    return inner if extension == _PREPARED and inner in _KNOWN else extension
 
 
 def _composed(name: str) -> str:

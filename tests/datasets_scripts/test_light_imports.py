@@ -13,7 +13,7 @@ import datasets_scripts
 from datasets_scripts.loading import LOADERS
 
 ROOT = Path(datasets_scripts.__file__).parents[1]
-COMMANDS = ("check", "statistics", "export", "moving_shapes")
+COMMANDS = ("check", "statistics", "export", "prepare", "moving_shapes")
 HEAVY = ("torch", "transformers", "timm", "clipbert_hf")
 
 # One process for all, with what each step loaded beside what was there.

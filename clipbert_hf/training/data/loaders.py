@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ...errors import VideoDecodeError
 from ..faults import KEY, Unreadable, ignore_termination
 from ..recipe import ScriptSettings
+from .prepared import check_prepared_size
 from .splits import Row
 
 # So many videos in a row that cannot be read are no accident.
@@ -156,7 +157,13 @@ def create_loader(
         training: Whether samples are shuffled, and those that cannot be read may be replaced; otherwise they come in
             order, and in each pass the same.
         blank: In an evaluation, what makes a sample of a video that cannot be read.
+
+    Raises:
+        RecipeError: If ``read`` has a processor that resizes to more than videos were prepared for.
     """
+    size = getattr(getattr(read, "processor", None), "size", None)
+    if size is not None:
+        check_prepared_size((row["video"] for group in groups for row in group), size["longest_edge"])
     skips = settings.on_unreadable_video == "skip"
     dataset = VideoDataset(
         groups, read, seed=settings.seed, replace=skips and training, blank=blank if skips and not training else None
