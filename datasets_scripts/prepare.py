@@ -144,7 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--longest_edge", type=int, default=448, help="of larger videos, in pixels (default: 448)")
     parser.add_argument("--keyframe_every", type=int, default=8, help="frames from keyframe to keyframe (default: 8)")
     parser.add_argument(
-        "--quality", type=float, default=23, help="x264's constant rate factor; lower is better (default: 23)"
+        "--quality", type=float, default=23.0, help="x264's constant rate factor; lower is better (default: 23)"
     )
     parser.add_argument(
         "--lowest_psnr", type=float, help="decibels below which a frame is too unlike its original (default: 20)"

@@ -39,7 +39,7 @@ class EncodingSettings:
 
     longest_edge: int = 448
     keyframe_every: int = 8
-    quality: float = 23
+    quality: float = 23.0
 
 
 class Sample(NamedTuple):
