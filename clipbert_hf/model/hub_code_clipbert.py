@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     # names import this one, so naming here what leads to all others lets each Auto class bring the whole repository:
     # a model that was loaded from the Hub can then be saved as a complete one again.
     from .modeling_clipbert import ClipBertModel  # noqa: F401
+    from .pair_scoring_clipbert import ClipBertPairScorer  # noqa: F401
     from .pipeline_clipbert import VideoQuestionAnsweringPipeline  # noqa: F401
     from .processing_clipbert import ClipBertProcessor  # noqa: F401
     from .video_processing_clipbert import ClipBertVideoProcessor  # noqa: F401
