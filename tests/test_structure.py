@@ -91,6 +91,7 @@ ALLOWED = {
     "clipbert_hf.video.completeness": (),
     "clipbert_hf.video.packet_table": (),
     "clipbert_hf.video.orientation": (),
+    "clipbert_hf.video.picture": ("clipbert_hf.video.orientation",),
     "clipbert_hf.model": MODEL,
     "clipbert_hf.model.configuration_clipbert": ("clipbert_hf.errors", "clipbert_hf.model.hub_code_clipbert"),
     "clipbert_hf.metrics": METRICS,

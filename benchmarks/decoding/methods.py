@@ -25,7 +25,8 @@ def ours(path: Path, info: VideoInfo, setting: Setting, draw: int) -> torch.Tens
     ).pixel_values_videos[0]
 
 
-_PROCESSOR = ClipBertVideoProcessor(size={"longest_edge": SIDE})
+# Pixels as stored, as the others take them.
+_PROCESSOR = ClipBertVideoProcessor(size={"longest_edge": SIDE}, square_pixels=False)
 
 
 def everything(path: Path, info: VideoInfo, setting: Setting, draw: int) -> torch.Tensor:

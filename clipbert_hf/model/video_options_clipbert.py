@@ -28,6 +28,8 @@ class ClipBertVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[c
         decoding_backend: One of "auto", "pyav", "decord", "torchcodec".
         decoding_limits: What a video may cost, where it differs from the defaults of
             :class:`~clipbert_hf.video.limits.DecodingLimits`, such as ``{"max_pixels": 4e6, "max_seconds": 20}``.
+        square_pixels: Scale pictures whose pixels are not square to the proportions that are shown, before anything
+            else; False takes them as stored, as published.
         pixel_dtype: "float32", or "uint8": a quarter of the memory on the way from a loader's workers to the device,
             where :meth:`ClipBertVideoProcessor.normalize_clips` then makes of it what "float32" would have given.
         seed: Seed of the "random" strategy, one for the batch or one a video. Not saved.
@@ -41,6 +43,7 @@ class ClipBertVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[c
     exact_resize: bool | None
     decoding_backend: str | None
     decoding_limits: dict[str, Any] | None
+    square_pixels: bool | None
     pixel_dtype: str | None
     seed: int | list[int] | None
     generator: Any
@@ -56,6 +59,7 @@ _SUPPORTED: dict[str, tuple[Any, ...]] = {
     "data_format": (None, "channels_first"),
     "input_data_format": (None, "channels_first", "channels_last"),
     "index_by": ("frame", "time"),
+    "square_pixels": (True, False),
     "pixel_dtype": ("float32", "uint8"),
 }
 _ADVICE = {

@@ -66,6 +66,7 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
     index_by = "frame"
     decoding_backend = "auto"
     decoding_limits: dict[str, Any] | None = None
+    square_pixels = True
 
     do_convert_rgb = True
     do_resize = True
@@ -168,9 +169,14 @@ def _read_clips(
     video: VideoSource, generator: np.random.Generator | None, fps: float | None, options: Mapping[str, Any]
 ) -> Clips:
     """Sample, decode and resize one video."""
-    backend, limits = options["decoding_backend"], options["decoding_limits"]
-    colours = options["input_data_format"]
-    with open_video(video, backend=backend, fps=fps, limits=limits, colours=colours) as reader:
+    with open_video(
+        video,
+        backend=options["decoding_backend"],
+        fps=fps,
+        limits=options["decoding_limits"],
+        colours=options["input_data_format"],
+        square_pixels=options["square_pixels"],
+    ) as reader:
         indices = _sample(reader, generator, options)  # (K, T)
         unique, places = np.unique(indices, return_inverse=True)
         frames = reader.read(unique)

@@ -31,16 +31,19 @@ class GatedReader(VideoReader):
     Args:
         source: The file or its content.
         limits: What the video may cost.
+        square_pixels: Whether pictures whose pixels are not square have to be scaled; such files are refused.
 
     Raises:
         VideoDecodeError: If the decoder is missing, cannot open the file, or could return wrong frames on it.
     """
 
-    def __init__(self, source: EncodedVideo, limits: DecodingLimits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self, source: EncodedVideo, limits: DecodingLimits = DEFAULT_LIMITS, *, square_pixels: bool = True
+    ) -> None:
         self.name = source.name
         self.limits = limits
         self._decoder: Any = None
-        self._pyav = PyAVReader(source, limits)
+        self._pyav = PyAVReader(source, limits, square_pixels=square_pixels)
         try:
             self._refuse(self._objection())
             self.frames, self.fps = self._pyav.frames, self._pyav.fps
@@ -84,8 +87,14 @@ class GatedReader(VideoReader):
             return "the video was trimmed and starts with frames that are not shown"
         if not table.closed:
             return "it has open groups of pictures, whose frames refer across a keyframe"
-        if is_mirrored(self._pyav.orientation):
+        if is_mirrored(self._pyav.picture.orientation):
             return "frames have to be mirrored"
+        if self._pyav.picture.is_stretched:
+            return "its pixels are not square"
+        if self._pyav.picture.is_hdr:
+            return "its colours have to be converted from HDR"
+        if self._pyav.picture.has_alpha:
+            return "it may have transparent parts"
         return None
 
     def _refuse(self, objection: str | None) -> None:
@@ -123,7 +132,7 @@ class DecordReader(GatedReader):
     def _objection(self) -> str | None:
         if self._pyav.video_streams > 1:
             return f"it has {self._pyav.video_streams} video streams to choose from"
-        if any(self._pyav.orientation):
+        if any(self._pyav.picture.orientation):
             return "frames have to be turned or mirrored"
         return super()._objection()
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import VideoDecodeError
+from ..errors import InvalidInputError, VideoDecodeError
 from .limits import DEFAULT_LIMITS, DecodingLimits, Stopwatch
 from .reader import VideoReader
 from .sources import EncodedVideo, FrameFolder, image_to_array
@@ -59,7 +59,7 @@ class PillowReader(VideoReader):
                 self.frames = getattr(self._image, "n_frames", 1) if animated else 1
                 limits.check_length(self.frames, 1000.0, name=self.name, backend=self.backend)  # before each is read
                 milliseconds = self._durations()
-                self.fps = 1000 * self.frames / milliseconds.sum()
+                self.fps = float(1000 * self.frames / milliseconds.sum())
                 limits.check_length(self.frames, self.fps, name=self.name, backend=self.backend)
                 self._seconds = (np.cumsum(milliseconds) - milliseconds) / 1000
         except BaseException:
@@ -99,7 +99,7 @@ class PillowReader(VideoReader):
     def _pixels(self, index: int) -> np.ndarray:
         self._clock.check()
         self._image.seek(index)
-        return image_to_array(ImageOps.exif_transpose(self._image))
+        return _upright(self._image, self.name)
 
 
 class FrameFolderReader(VideoReader):
@@ -156,7 +156,15 @@ class FrameFolderReader(VideoReader):
         self._clock.check()
         with open(path, "rb") as file, open_image(file) as image:
             self.limits.check_size(*image.size, name=path, backend=self.backend)
-            return image_to_array(ImageOps.exif_transpose(image))
+            return _upright(image, path)
+
+
+def _upright(image: Any, name: str) -> np.ndarray:
+    """Convert an image file to RGB, uint8 (height, width, 3), turned as its tag says."""
+    try:
+        return image_to_array(ImageOps.exif_transpose(image))
+    except InvalidInputError as error:
+        raise VideoDecodeError(name, "pillow", str(error).removeprefix("video: ")) from error
 
 
 def open_image(file: Any) -> Any:

@@ -19,7 +19,9 @@ from .contents import EncodedVideo, FrameFolder
 from .download import download
 from .limits import DecodingLimits
 
-IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".avif"})
+IMAGE_ENDINGS = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif", ".ppm", ".pgm", ".pbm", ".pnm"}
+)
 
 # File systems of fsspec that may be read. Those that keep copies on this disk, or whose files refer to others, are not
 # among them: a row of somebody's data set could make them reach what it should not.

@@ -25,7 +25,7 @@ from ..errors import VideoDecodeError
 from .frame_buffer import FrameBuffer
 from .limits import DEFAULT_LIMITS, DecodingLimits, Stopwatch
 from .mp4_index import read_composition_offsets
-from .orientation import Orientation, orientation_of
+from .orientation import orientation_of
 from .packet_table import (
     PacketRow,
     PacketTable,
@@ -36,6 +36,7 @@ from .packet_table import (
     seconds_since_first,
     table_from_columns,
 )
+from .picture import FrameConverter, Picture, has_alpha, is_hdr, say_once, width_as_shown
 from .reader import VideoReader
 from .sources import EncodedVideo
 
@@ -57,6 +58,9 @@ CONTAINERS = (
 # FFmpeg decodes a frame or more of a file before it hands it over, to learn what most mp4 files say by themselves. With
 # these options it reads one packet instead.
 _WITHOUT_PROBING = {"probesize": "32", "skip_frame": "all"}
+
+# Streams without a container. Their own headers may state a rate, and nothing the times of frames.
+_RAW_STREAMS = frozenset({"h264", "hevc", "mpegvideo", "m4v"})
 
 # What FFmpeg, mkvmerge and others note for each stream of a Matroska file.
 _MATROSKA_DURATION = re.compile(r"(\d{1,4}):(\d\d):(\d\d)\.(\d+)")
@@ -86,6 +90,7 @@ class PyAVReader(VideoReader):
     Args:
         source: The file or its content.
         limits: What the video may cost.
+        square_pixels: Whether pictures whose pixels are not square are scaled to the proportions that are shown.
 
     Raises:
         VideoDecodeError: If PyAV is missing, the source is no video, is cut short or has no frame, or passes a limit.
@@ -106,7 +111,9 @@ class PyAVReader(VideoReader):
     stream_index: int
     video_streams: int
 
-    def __init__(self, source: EncodedVideo, limits: DecodingLimits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self, source: EncodedVideo, limits: DecodingLimits = DEFAULT_LIMITS, *, square_pixels: bool = True
+    ) -> None:
         self.name = source.name
         self.limits = limits
         self._source = source
@@ -114,11 +121,13 @@ class PyAVReader(VideoReader):
         self._last = (_BEFORE_ALL, 0)  # when the last frame begins, and how long it is shown
         # What a torn file says of its whole length is not how long its last frame is shown.
         self._is_whole = not limits.reads_truncated
-        self._geometry: tuple[int, int, Orientation] | None = None
+        self._picture: Picture | None = None
+        self._scales = square_pixels
+        self._declared_size: tuple[int, int] | None = None  # by the container
         self._clock = Stopwatch(limits.max_seconds, name=self.name, backend=self.backend)
         if av is None:
             raise VideoDecodeError(self.name, self.backend, "PyAV is not installed (pip install av)")
-        self._reformatter = av.video.reformatter.VideoReformatter()
+        self._converter = FrameConverter(self.name)
         try:
             with self._decoding():
                 self._open(probes=source.head[4:8] != b"ftyp")
@@ -138,9 +147,22 @@ class PyAVReader(VideoReader):
         return super().duration if self._duration is None else self._duration
 
     @property
-    def orientation(self) -> Orientation:
-        """How frames are turned and mirrored before they are shown."""
-        return self._geometry_as_shown()[2]
+    def picture(self) -> Picture:
+        """How frames are shown, which only a decoded one tells."""
+        if self._picture is None:
+            self._clock.start()
+            with self._decoding():
+                frame = self._first_frame()
+                orientation = orientation_of(frame)
+                width, height = self._size_as_shown(frame)
+                self._picture = Picture(
+                    *((width, height) if orientation.is_transposed else (height, width)),
+                    orientation=orientation,
+                    is_stretched=(width, height) != self._coded_size,
+                    is_hdr=is_hdr(frame),
+                    has_alpha=has_alpha(frame, self.codec),
+                )
+        return self._picture
 
     def starts_afresh(self, indices: np.ndarray) -> bool:
         """Tell whether the keyframes that some frames depend on can be decoded on their own.
@@ -214,7 +236,12 @@ class PyAVReader(VideoReader):
         self.codec = str(self._decoder.codec.canonical_name)
         self.stream_index = stream.index
         self.video_streams = len(self._file.streams.video)
+        if self.codec in ("vp8", "vp9") and stream.metadata.get("alpha_mode") == "1":
+            say_once(f"{self.name}: FFmpeg does not decode its transparency; what is under it is shown")
         self._coded_size = (self._decoder.width, self._decoder.height)
+        self._shown_size: tuple[int, int] | None = None  # told by the first frame
+        if not probes:
+            self._declared_size = self._coded_size
 
     def _choose_stream(self) -> Any:
         best = self._file.streams.best("video")
@@ -239,8 +266,9 @@ class PyAVReader(VideoReader):
         self.frames = len(times)
         if self.frames == 0:
             raise VideoDecodeError(self.name, self.backend, "there is not a single frame in it")
-        self._seconds = seconds_since_first(times, self._stream.time_base)
-        declared = self._stream.average_rate
+        is_raw = self.container in _RAW_STREAMS  # then FFmpeg makes times up, at 25 frames per second
+        self._seconds = None if is_raw else seconds_since_first(times, self._stream.time_base)
+        declared = (self._decoder.framerate if is_raw else None) or self._stream.average_rate
         self.fps = self._noted_rate() or frame_rate(self._seconds, self.frames, float(declared) if declared else None)
         self._duration = None if self._seconds is None else self._end_of(times[0], times[-1])
         self.limits.check_length(self.frames, self.fps, duration=self._duration, name=self.name, backend=self.backend)
@@ -330,18 +358,19 @@ class PyAVReader(VideoReader):
         }
 
     def _size(self) -> tuple[int, int]:
-        height, width, _ = self._geometry_as_shown()
-        return height, width
+        return self.picture.height, self.picture.width
 
-    def _geometry_as_shown(self) -> tuple[int, int, Orientation]:
-        """Return the height, the width and the orientation of frames, which only a decoded frame tells."""
-        if self._geometry is None:
-            self._clock.start()
-            with self._decoding():
-                frame = self._first_frame()
-                height, width, _ = self._pixels(frame).shape
-                self._geometry = height, width, orientation_of(frame)
-        return self._geometry
+    def _size_before_turning(self) -> tuple[int, int]:
+        """Return the width and the height that frames are scaled to, as the pixels of the stream are shaped.
+
+        The container has the say, as for FFmpeg, unless its pictures are of another size than it declares. What the
+        codec says may show no sooner than with the first frame.
+        """
+        width, height = self._coded_size
+        if not self._scales or self.codec == "gif":
+            return width, height
+        aspect = self._stream.sample_aspect_ratio if self._declared_size in (None, self._coded_size) else None
+        return width_as_shown(width, aspect or self._decoder.sample_aspect_ratio), height
 
     def _first_frame(self) -> Any:
         if self.table is not None:
@@ -370,7 +399,7 @@ class PyAVReader(VideoReader):
         return self._decode_in_order(indices)
 
     def _check_request(self, indices: np.ndarray) -> None:
-        width, height = self._coded_size
+        width, height = self._size_before_turning()
         self.limits.check_request(len(indices), width, height, name=self.name, backend=self.backend)
 
     def _decode_by_table(self, table: PacketTable, indices: np.ndarray) -> torch.Tensor:
@@ -468,10 +497,13 @@ class PyAVReader(VideoReader):
 
     def _pixels(self, frame: Any) -> np.ndarray:
         """Convert a frame to RGB as displayed, uint8 (height, width, 3), in memory that may be reused."""
+        width, height = self._size_as_shown(frame)
+        return self._converter.to_pixels(frame, self.codec, width=width, height=height)
+
+    def _size_as_shown(self, frame: Any) -> tuple[int, int]:
+        """Return what the first frame says of the size before turning, if a limit is not passed."""
         self.limits.check_size(frame.width, frame.height, name=self.name, backend=self.backend)
-        width, height = self._coded_size
-        rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
-        plane: Any = rgb.planes[0]
-        rows = np.frombuffer(plane, dtype=np.uint8).reshape(height, plane.line_size)
-        pixels = rows[:, : 3 * width].reshape(height, width, 3)  # rows are padded to some alignment
-        return orientation_of(frame).apply(pixels)
+        if self._shown_size is None:
+            self._shown_size = self._size_before_turning()
+            self.limits.check_size(*self._shown_size, name=self.name, backend=self.backend)
+        return self._shown_size

@@ -26,7 +26,7 @@ class VideoInfo:
         fps: Frames per second, the mean if the rate varies.
         duration: Length in seconds, from the start of the first frame to the end of the last, however long that stands.
         height: Height of a frame in pixels as displayed, that is after rotation.
-        width: Width of a frame in pixels as displayed.
+        width: Width of a frame in pixels as displayed; with ``square_pixels=False`` as stored, where these differ.
     """
 
     frames: int

@@ -9,7 +9,8 @@
 ================  ======================================================================================
 
 Whatever the back end, Pillow reads still images, folders of them, animated PNG, WebP and AVIF, and frames
-in memory need no decoder. :func:`~clipbert_hf.video.sources.resolve_source` lists what a source may be.
+in memory need no decoder. :mod:`clipbert_hf.video.picture` tells how proportions, colours, HDR and transparency are
+treated. :func:`~clipbert_hf.video.sources.resolve_source` lists what a source may be.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ DECODING_BACKENDS: tuple[str, ...] = get_args(DecodingBackend)
 # Frames in memory carry no rate. This is the most common one in the data sets of the paper.
 DEFAULT_FRAMES_FPS = 25.0
 
-_VIDEO_READERS: dict[str, Callable[[EncodedVideo, DecodingLimits], VideoReader]] = {
+_VIDEO_READERS: dict[str, Callable[..., VideoReader]] = {
     "auto": PyAVReader,
     "pyav": PyAVReader,
     "decord": DecordReader,
@@ -50,6 +51,7 @@ def open_video(
     fps: float | None = None,
     limits: DecodingLimits = DEFAULT_LIMITS,
     colours: Literal["channels_first", "channels_last"] | None = None,
+    square_pixels: bool = True,
 ) -> VideoReader:
     """Open a video, so that it is fetched and demuxed once for its facts and its frames.
 
@@ -60,6 +62,8 @@ def open_video(
             their own.
         limits: What the video may cost; frames in memory are not limited.
         colours: Where the colours of an array are; by default it is recognised.
+        square_pixels: Whether pictures whose pixels are not square are scaled to the proportions that are shown:
+            720x576 of a DVD to 1024x576. Without that they are taken as stored, as in the published procedure.
 
     Returns:
         A reader with ``info``, ``frame_seconds`` and ``read(indices)``; close it, or use it in ``with``.
@@ -82,8 +86,11 @@ def open_video(
     kind = image_kind(content.head)
     if kind == "image":
         return PillowReader(content, limits)
-    is_gif_for_pillow = kind == "gif" and backend == "auto" and not is_pyav_available()
-    reader = PillowReader(content, limits) if is_gif_for_pillow else _VIDEO_READERS[backend](content, limits)
+    reader: VideoReader
+    if kind == "gif" and backend == "auto" and not is_pyav_available():
+        reader = PillowReader(content, limits)
+    else:
+        reader = _VIDEO_READERS[backend](content, limits, square_pixels=square_pixels)
     try:
         if not limits.reads_truncated:
             _require_end(content, reader.backend)  # last, since decoders know better what they miss
@@ -105,14 +112,19 @@ def _require_end(content: EncodedVideo, backend: str) -> None:
 
 
 def probe_video(
-    source: VideoSource, *, backend: DecodingBackend = "auto", limits: DecodingLimits = DEFAULT_LIMITS
+    source: VideoSource,
+    *,
+    backend: DecodingBackend = "auto",
+    limits: DecodingLimits = DEFAULT_LIMITS,
+    square_pixels: bool = True,
 ) -> VideoInfo:
-    """Tell a video's number of frames, rate, duration and size.
+    """Tell a video's number of frames, rate, duration and size, which is that of the frames that are read.
 
     Args:
         source: What :func:`~clipbert_hf.video.sources.resolve_source` accepts.
         backend: The decoder for encoded videos.
         limits: What the video may cost.
+        square_pixels: Whether the size is that of the picture as shown; see :func:`open_video`.
 
     Returns:
         The facts.
@@ -121,7 +133,7 @@ def probe_video(
         InvalidInputError: If there is no such kind of source or no such back end.
         VideoDecodeError: If the source cannot be fetched or read.
     """
-    with open_video(source, backend=backend, limits=limits) as reader:
+    with open_video(source, backend=backend, limits=limits, square_pixels=square_pixels) as reader:
         return reader.info
 
 
@@ -131,6 +143,7 @@ def read_video_frames(
     backend: DecodingBackend = "auto",
     *,
     limits: DecodingLimits = DEFAULT_LIMITS,
+    square_pixels: bool = True,
 ) -> torch.Tensor:
     """Decode some frames of a video.
 
@@ -139,15 +152,18 @@ def read_video_frames(
         indices: Which frames, in any order, possibly repeated.
         backend: The decoder for encoded videos.
         limits: What the video may cost.
+        square_pixels: Whether frames are scaled to the proportions that are shown; see :func:`open_video`.
 
     Returns:
-        RGB frames in the order of ``indices``, uint8 (len(indices), 3, height, width).
+        RGB frames as they are shown, in the order of ``indices``, uint8 (len(indices), 3, height, width). Untagged
+        colours are BT.601, HDR is converted to BT.709, and what is transparent is white:
+        :mod:`clipbert_hf.video.picture` has the particulars.
 
     Raises:
         InvalidInputError: If there is no such kind of source, no such back end or no such frame.
         VideoDecodeError: If the source cannot be fetched or a frame not decoded.
     """
-    with open_video(source, backend=backend, limits=limits) as reader:
+    with open_video(source, backend=backend, limits=limits, square_pixels=square_pixels) as reader:
         return reader.read(indices)
 
 
@@ -162,4 +178,5 @@ def image_kind(head: bytes) -> Literal["image", "gif"] | None:
     magic = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\x00", b"MM\x00*")
     is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     is_avif = head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"mif1")
-    return "image" if head.startswith(magic) or is_webp or is_avif else None
+    is_pixmap = head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace()
+    return "image" if head.startswith(magic) or is_webp or is_avif or is_pixmap else None

@@ -58,7 +58,7 @@ def test_opening_without_probing_tells_the_same(
 ) -> None:
     path, numbers = numbered(recipe.name)
     with open_video(path) as fast, open_probed(path) as probed:
-        for name in ("info", "codec", "container", "stream_index", "video_streams", "orientation"):
+        for name in ("info", "codec", "container", "stream_index", "video_streams", "picture"):
             assert getattr(fast, name) == getattr(probed, name), name
         assert np.array_equal(fast.frame_seconds, probed.frame_seconds)
         indices = np.random.default_rng(1).integers(0, len(numbers), size=6)

@@ -121,7 +121,7 @@ class PretrainingSamples:
 
     def _read(self, video: str, moments: list[Moment], generator: np.random.Generator) -> torch.Tensor:
         """A random frame of each moment, (F, 1, 1, 3, L, L)."""
-        with open_video(video) as reader:
+        with open_video(video, square_pixels=self.processor.square_pixels) as reader:
             seconds = reader.frame_seconds
             indices = []
             for start, end in moments:
