@@ -24,7 +24,9 @@ EXTENSIONS: dict[MediaKind, tuple[str, ...]] = {
     "image": (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm"),
 }
 # What the images of a folder are called that is a video.
-FRAME_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".avif"})
+FRAME_EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif", ".ppm", ".pgm", ".pbm", ".pnm"}
+)
 _KNOWN = frozenset(extension for extensions in EXTENSIONS.values() for extension in extensions)
 # What datasets_scripts.prepare adds to the name of a video.
 _PREPARED = ".mp4"

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from datasets_scripts.annotations.media import FRAME_EXTENSIONS, MediaKind
 
@@ -26,7 +27,7 @@ _CONTAINERS = (
     "asf,mxf,nut,dv,yuv4mpegpipe"
 )
 _IMAGE_STARTS = (b"GIF87a", b"GIF89a", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\x00", b"MM\x00*")
-_PORTABLE_PIXMAPS = (b"P4", b"P5", b"P6")
+_PORTABLE_PIXMAPS = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
 
 
 def find_unreadable(
@@ -107,10 +108,24 @@ def why_unreadable_image(path: str) -> str | None:
         with Image.open(path) as image:
             for frame in ImageSequence.Iterator(image):
                 frame.load()
+                reason = _why_no_grey_levels(frame)
+                if reason is not None:
+                    return reason
             if image.format == "GIF" and _is_torn_gif(Path(path).read_bytes()):
                 return "it is cut off in the middle of a frame"
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _why_no_grey_levels(image: Any) -> str | None:
+    """What keeps the reader from knowing which number is white."""
+    if image.mode == "F":
+        return "its pixels are floating-point numbers, expected 8 or 16 bits"
+    if image.mode.startswith("I"):
+        least, most = image.getextrema()
+        if not 0 <= least <= most <= 0xFFFF:
+            return f"its pixels are {least} to {most}, expected 8 or 16 bits"
     return None
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from miniature_files import video_bytes, write_media
+from PIL import Image
 
 from clipbert_hf import VideoDecodeError, probe_video, read_video_frames
 from datasets_scripts.annotations.media import MediaFolder, check_media_name, media_stem
@@ -323,6 +325,26 @@ def test_images_are_told_by_their_content(tmp_path: Path) -> None:
         assert why_unreadable_video(str(path)) is None
     (tmp_path / "c.gif").write_bytes(video_bytes(".mp4"))
     assert why_unreadable_video(str(tmp_path / "c.gif")) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "value", "readable"),
+    [
+        ("a.ppm", "RGB", (9, 8, 7), True),
+        ("a.pgm", "L", 9, True),
+        ("a.pbm", "1", 1, True),
+        ("a.png", "I;16", 40_000, True),
+        ("a.tif", "F", 0.5, False),
+        ("b.tif", "I", 1 << 20, False),
+    ],
+)
+def test_images_of_many_kinds(name: str, mode: str, value: Any, readable: bool, tmp_path: Path) -> None:
+    path = tmp_path / name
+    Image.new(mode, (4, 3), value).save(path)
+    for place in (path, tmp_path):
+        assert is_refused_by_the_reader(place) is not readable
+        assert (why_unreadable_video(str(place)) is None) is readable
+    assert (why_unreadable_image(str(path)) is None) is readable
 
 
 def test_folders_of_frames_that_can_be_read(tmp_path: Path) -> None:
