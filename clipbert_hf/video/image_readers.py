@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import InvalidInputError, VideoDecodeError
+from ..errors import VideoDecodeError
+from .contents import EncodedVideo, FrameFolder
+from .image_pixels import UnknownPixelsError, image_to_array
 from .limits import DEFAULT_LIMITS, DecodingLimits, Stopwatch
 from .reader import VideoReader
-from .sources import EncodedVideo, FrameFolder, image_to_array
 
 try:
     from PIL import Image, ImageOps
@@ -163,8 +164,8 @@ def _upright(image: Any, name: str) -> np.ndarray:
     """Convert an image file to RGB, uint8 (height, width, 3), turned as its tag says."""
     try:
         return image_to_array(ImageOps.exif_transpose(image))
-    except InvalidInputError as error:
-        raise VideoDecodeError(name, "pillow", str(error).removeprefix("video: ")) from error
+    except UnknownPixelsError as error:
+        raise VideoDecodeError(name, "pillow", str(error)) from error
 
 
 def open_image(file: Any) -> Any:

@@ -128,6 +128,10 @@ class FrameConverter:
         Returns:
             uint8 (height, width, 3), turned and mirrored, in memory that may be reused.
         """
+        return orientation_of(frame).apply(self.before_turning(frame, codec, width=width, height=height))
+
+    def before_turning(self, frame: Any, codec: str, *, width: int, height: int) -> np.ndarray:
+        """Convert a frame as :meth:`to_pixels` does, neither turned nor mirrored yet."""
         channels = 4 if has_alpha(frame, codec) else 3
         pixel_format = "rgba" if channels == 4 else "rgb24"
         options: dict[str, Any] = {"width": width, "height": height, "format": pixel_format, "threads": 1}
@@ -135,7 +139,7 @@ class FrameConverter:
         plane: Any = converted.planes[0]
         rows = np.frombuffer(plane, dtype=np.uint8).reshape(height, plane.line_size)
         pixels = rows[:, : channels * width].reshape(height, width, channels)  # rows are padded to some alignment
-        return orientation_of(frame).apply(pixels if channels == 3 else on_white(pixels))
+        return pixels if channels == 3 else on_white(pixels)
 
     def _from_hdr(self, frame: Any, options: dict[str, Any]) -> Any:
         if frame.color_primaries == _UNSPECIFIED:

@@ -18,9 +18,9 @@ import torch
 
 from ..errors import InvalidInputError, VideoDecodeError
 from .contents import EncodedVideo, FrameFolder
+from .image_pixels import UnknownPixelsError, image_to_array
 from .limits import DEFAULT_LIMITS, DecodingLimits
 from .locations import from_bytes, locate, read_all
-from .picture import on_white
 
 try:
     from PIL import Image
@@ -40,9 +40,6 @@ VideoSource = Union[
     Sequence[np.ndarray],
     Sequence[torch.Tensor],
 ]
-
-_MODES_WITH_ALPHA = frozenset({"RGBA", "RGBa", "LA", "PA"})
-_MODES_WITH_MASK = frozenset({"1", "L", "P", "RGB"})  # one colour of which may be transparent
 
 
 def resolve_source(
@@ -216,37 +213,11 @@ def _stack_frames(frames: Sequence[Any]) -> np.ndarray:
     if not frames or not all(map(is_frame, frames)):
         found = sorted({type(frame).__name__ for frame in frames})
         raise InvalidInputError(f"video: a list must hold frames (images or 3-D arrays), got {found}")
-    arrays = [image_to_array(frame) if not hasattr(frame, "ndim") else np.asarray(frame) for frame in frames]
+    try:
+        arrays = [image_to_array(frame) if not hasattr(frame, "ndim") else np.asarray(frame) for frame in frames]
+    except UnknownPixelsError as error:
+        raise InvalidInputError(f"video: {error}") from error
     shapes = sorted({array.shape for array in arrays})
     if len(shapes) > 1:
         raise InvalidInputError(f"video: the frames of one video must have one size, got {shapes}")
     return np.stack(arrays)
-
-
-def image_to_array(image: Any) -> np.ndarray:
-    """Convert a PIL image of any mode to RGB, uint8 (height, width, 3); what is transparent becomes white.
-
-    Raises:
-        InvalidInputError: If its pixels are floating-point numbers, or integers of more than 16 bits: nothing tells
-            which of them is white.
-    """
-    if image.mode == "F":
-        raise InvalidInputError("video: expected an image of 8 or 16 bits, its pixels are floating-point numbers")
-    if image.mode.startswith("I"):
-        return _from_16_bits(image)
-    if image.mode == "La":  # which has a way to no other mode
-        image = image.convert("LA")
-    if image.mode in _MODES_WITH_ALPHA or (image.mode in _MODES_WITH_MASK and "transparency" in image.info):
-        return on_white(np.array(image.convert("RGBA")))
-    return np.array(image.convert("RGB"))
-
-
-def _from_16_bits(image: Any) -> np.ndarray:
-    """Scale 16-bit grey to 8 bits, which Pillow would clip to 255."""
-    values = np.asarray(image)
-    if values.size and not 0 <= values.min() <= values.max() <= 0xFFFF:
-        found = f"its pixels are {values.min()} to {values.max()}"
-        raise InvalidInputError(f"video: expected an image of 8 or 16 bits, {found}")
-    grey = (values.astype(np.uint32) >> 8).astype(np.uint8)
-    grey[values == image.info.get("transparency", -1)] = 255
-    return np.repeat(grey[..., None], 3, axis=2)

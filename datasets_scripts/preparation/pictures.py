@@ -13,7 +13,7 @@ import numpy as np
 
 from datasets_scripts.annotations.media import FRAME_EXTENSIONS
 from datasets_scripts.preparation.errors import UnpreparedError
-from datasets_scripts.preparation.reader_rules import orientation
+from datasets_scripts.preparation.reader_rules import image_pixels, orientation
 from datasets_scripts.preparation.timeline import Timeline, steady_times
 
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\x00", b"MM\x00*")
@@ -111,9 +111,6 @@ def _read_upright(path: str) -> np.ndarray:
 
 def _upright(image: Any) -> np.ndarray:
     """The pixels of an image as it is shown, uint8 (height, width, 3)."""
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16-bit grey
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-    return np.array(image.convert("RGB"))
+    return image_pixels.image_to_array(ImageOps.exif_transpose(image))

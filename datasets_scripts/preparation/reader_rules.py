@@ -28,3 +28,5 @@ def _load(name: str) -> ModuleType:
 completeness = _load("completeness")
 orientation = _load("orientation")
 packet_table = _load("packet_table")
+picture = _load("picture")  # after orientation, which it imports
+image_pixels = _load("image_pixels")

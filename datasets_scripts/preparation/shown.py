@@ -12,11 +12,12 @@ from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
 
 import av
+import numpy as np
 
 from datasets_scripts.annotations.readable import why_unreadable_video
 from datasets_scripts.preparation.errors import UnpreparedError
 from datasets_scripts.preparation.pictures import AnimatedPicture, PictureFolder, is_picture
-from datasets_scripts.preparation.reader_rules import completeness, orientation, packet_table
+from datasets_scripts.preparation.reader_rules import completeness, orientation, packet_table, picture
 from datasets_scripts.preparation.timeline import Timeline, known_times, steady_times
 
 # As the reader opens files; see there.
@@ -24,6 +25,7 @@ CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpeg,mpegts,mpegvideo,m4v,h264,hevc,av1,obu,ivf,ogg,flv,"
     "asf,mxf,nut,dv,yuv4mpegpipe"
 )
+_RAW_STREAMS = frozenset({"h264", "hevc", "mpegvideo", "m4v"})
 RATE_NOTE = "clipbert_frame_rate"
 _OPTIONS = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
 _WITHOUT_PROBING = {"probesize": "32", "skip_frame": "all"}
@@ -114,12 +116,14 @@ class VideoFile:
             UnpreparedError: They are not those that the packets promise.
         """
         container, stream = _open(self._path, probes=True)
+        codec = stream.codec_context.codec.canonical_name
+        converter = picture.FrameConverter(self._path)
         number = 0
         with container:
             for frame in _decoded(container, stream):
                 if self._promised is not None and number < len(self._promised) and frame.pts != self._promised[number]:
                     raise UnpreparedError(f"frame {number} comes at another time than its packet says")
-                yield frame, orientation.orientation_of(frame)
+                yield _without_effects(frame, codec, converter), orientation.orientation_of(frame)
                 number += 1
         if number != len(self.timeline.ticks):
             promised = len(self.timeline.ticks)
@@ -173,6 +177,8 @@ def _timeline(container: Any, stream: Any, found: _Times) -> Timeline:
     noted = container.metadata.get(RATE_NOTE)  # in what this package wrote
     declared = Fraction(stream.average_rate) if stream.average_rate else None
     seconds = packet_table.seconds_since_first(times, base)
+    if container.format.name in _RAW_STREAMS:  # times are FFmpeg's invention
+        seconds, declared = None, stream.codec_context.framerate or declared
     if seconds is None:
         return steady_times(len(times), declared or (Fraction(1) if len(times) == 1 else _USUAL_RATE))
     known = [time for time in times if time is not None]
@@ -184,6 +190,14 @@ def _timeline(container: Any, stream: Any, found: _Times) -> Timeline:
     ends = [last + found.last_length - first, *_stated_ends(container, stream, first)]
     end = max(ends) * base if max(ends) > last - first else (last - first) * base + 1 / exact
     return known_times(known, base, end, rate if noted is None else float(noted))
+
+
+def _without_effects(frame: av.VideoFrame, codec: str, converter: Any) -> av.VideoFrame:
+    """A frame as it is, or in RGB on a white ground where it is transparent or HDR, which H.264 would not keep."""
+    if not (picture.is_hdr(frame) or picture.has_alpha(frame, codec)):
+        return frame
+    pixels = converter.before_turning(frame, codec, width=frame.width, height=frame.height)
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
 
 
 def _stated_ends(container: Any, stream: Any, first: int) -> Iterator[int]:
