@@ -156,14 +156,17 @@ def _promised_times(container: Any, stream: Any) -> _Times | None:
     if not packet_table.is_trusted_format(container.format.name, stream.codec_context.codec.canonical_name):
         return None
     is_mp4 = "mp4" in container.format.name
-    packets = [packet for packet in container.demux(stream) if packet.size]
-    rows = [packet_table.PacketRow(p.pts, p.dts, p.is_keyframe, p.is_discard) for p in packets]
+    rows, lengths = [], []
+    for packet in container.demux(stream):
+        if packet.size:  # the last one is empty and marks the end
+            rows.append(packet_table.PacketRow(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard))
+            lengths.append((packet.pts, packet.duration or 0))
     table = packet_table.build_packet_table(rows, seeks_by_dts=is_mp4)
     if table is None or not len(table.pts):
         return None
     # The reader takes the times of an ordinary mp4 file out of its index, which tells no lengths.
     by_index = is_mp4 and stream.frames == len(stream.index_entries)
-    length = 0 if by_index else _length_of_last([(packet.pts, packet.duration or 0) for packet in packets])
+    length = 0 if by_index else _length_of_last(lengths)
     return _Times(table.pts.tolist(), length, True)
 
 
