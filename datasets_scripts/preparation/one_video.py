@@ -14,6 +14,7 @@ import numpy as np
 
 from datasets_scripts.preparation.encoding import EncodingSettings, Sample, encode
 from datasets_scripts.preparation.errors import UnpreparedError
+from datasets_scripts.preparation.pictures import PILLOW_ERRORS
 from datasets_scripts.preparation.shown import ShownVideo, VideoFile, open_shown
 
 PART = ".part"
@@ -107,7 +108,7 @@ def prepare_one(job: Job) -> Prepared | str:
     part = target.with_name(f".{target.name}.{os.getpid()}{PART}")
     try:
         return _prepare(job, part)
-    except (av.FFmpegError, OSError, ValueError, SyntaxError, EOFError) as error:  # the last two are Pillow's
+    except (av.FFmpegError, OSError, ValueError, *PILLOW_ERRORS) as error:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise OSError(errno.ENOSPC, "the disk is full; run the command again to go on", job.target) from error
         return str(error) if isinstance(error, UnpreparedError) else f"{type(error).__name__}: {error}"

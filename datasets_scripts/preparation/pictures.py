@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import struct
+import zlib
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
 import av
 import numpy as np
+from PIL import Image, ImageOps
 
 from datasets_scripts.annotations.media import FRAME_EXTENSIONS
 from datasets_scripts.preparation.errors import UnpreparedError
 from datasets_scripts.preparation.reader_rules import image_pixels, orientation
 from datasets_scripts.preparation.timeline import Timeline, steady_times
 
+# What Pillow's parsers meet damage with, beside OSError and ValueError.
+PILLOW_ERRORS = (SyntaxError, EOFError, OverflowError, struct.error, zlib.error, Image.DecompressionBombError)
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\x00", b"MM\x00*")
 _ANIMATED = frozenset({"PNG", "WEBP", "AVIF"})
 _USUAL_MILLISECONDS = 100.0
@@ -40,8 +45,6 @@ class AnimatedPicture:
     pixel_aspect = Fraction(1)
 
     def __init__(self, path: str) -> None:
-        from PIL import Image
-
         self._path = path
         with Image.open(path) as image:
             self.height, self.width = _upright(image).shape[:2]
@@ -59,8 +62,6 @@ class AnimatedPicture:
 
     def frames(self) -> Iterator[tuple[av.VideoFrame, Any]]:
         """Yield each frame; it is turned already."""
-        from PIL import Image
-
         with Image.open(self._path) as image:
             for number in range(len(self.timeline.ticks)):
                 image.seek(number)
@@ -103,14 +104,10 @@ def _natural_order(name: str) -> tuple[Any, ...]:
 
 
 def _read_upright(path: str) -> np.ndarray:
-    from PIL import Image
-
     with Image.open(path) as image:
         return _upright(image)
 
 
 def _upright(image: Any) -> np.ndarray:
     """The pixels of an image as it is shown, uint8 (height, width, 3)."""
-    from PIL import ImageOps
-
     return image_pixels.image_to_array(ImageOps.exif_transpose(image))

@@ -148,6 +148,19 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
         assert not (tmp_path / "out.mp4").exists()
 
 
+def test_a_folder_whose_images_differ_or_are_damaged_is_refused(tmp_path: Path) -> None:
+    for name in ("sizes", "damaged"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(numbered_frame(1)).save(tmp_path / name / "1.png")
+    Image.fromarray(numbered_frame(2, 32, 32)).save(tmp_path / "sizes" / "2.png")
+    (tmp_path / "damaged" / "2.png").write_bytes((tmp_path / "damaged" / "1.png").read_bytes()[:70])
+    for name, reason in (("sizes", "2.png has 32x32, the first 64x48"), ("damaged", "")):
+        outcome = prepare_file(tmp_path / name, tmp_path / "out.mp4")
+        assert isinstance(outcome, str)
+        assert reason in outcome
+        assert not (tmp_path / "out.mp4").exists()
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_a_damaged_file_is_refused_or_read_as_the_reader_does(seed: int, tmp_path: Path) -> None:
     generator = np.random.default_rng(seed)
