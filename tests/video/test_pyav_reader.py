@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -91,3 +92,22 @@ def test_a_file_that_says_another_size_than_its_stream(plain: Path, tmp_path: Pa
             assert video.starts_afresh(np.array([20]))
         assert torch.equal(video.read([20, 5]), expected.read([20, 5]))
         assert (video.info.height, video.info.width) == (48, 64)
+
+
+@pytest.mark.parametrize(
+    ("noted", "fps"),
+    [("23.976023976023978", 23.976023976023978), ("7.5e-05", 7.5e-05), ("nan", 10), ("-3", 10), ("1e99", 10), ("", 10)],
+)
+def test_prepared_videos_note_the_rate_of_their_originals(noted: str, fps: float, plain: Path, tmp_path: Path) -> None:
+    """Not all that may stand there is a rate."""
+    with av.open(str(plain)) as source:
+        stream = source.streams.video[0]
+        with av.open(str(tmp_path / "a.mp4"), "w", options={"movflags": "use_metadata_tags"}) as target:
+            target.metadata["clipbert_frame_rate"] = noted
+            copy = target.add_stream_from_template(stream)
+            for packet in source.demux(stream):
+                if packet.dts is not None:
+                    packet.stream = copy
+                    target.mux(packet)
+    with open_video(tmp_path / "a.mp4") as video:
+        assert video.fps == fps

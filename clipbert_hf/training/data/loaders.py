@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ...errors import VideoDecodeError
 from ..faults import KEY, Unreadable, ignore_termination
 from ..recipe import ScriptSettings
-from .prepared import check_prepared_size
+from .prepared import check_prepared_size, preparations
 from .splits import Row
 
 # So many videos in a row that cannot be read are no accident.
@@ -72,11 +72,13 @@ class VideoDataset(Dataset[Any]):
         return len(self.groups)
 
     def fingerprint(self) -> str:
-        """A hash of all rows but for where their videos lie, which may be moved."""
+        """A hash of all rows but for where their videos lie, which may be moved; and of how these were prepared."""
         digest = hashlib.sha256()
         for group in self.groups:
             rows = [{name: value for name, value in row.items() if name not in ("video", "image")} for row in group]
             digest.update(json.dumps(rows, sort_keys=True, default=str).encode())
+        for how in preparations(str(row["video"]) for group in self.groups for row in group if "video" in row):
+            digest.update(how.encode())
         return digest.hexdigest()[:16]
 
     def __getitem__(self, position: tuple[int, int]) -> tuple[Any, list[Unreadable]]:

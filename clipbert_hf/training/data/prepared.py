@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable
@@ -25,13 +26,7 @@ def check_prepared_size(videos: Iterable[str], longest_edge: int) -> None:
     Raises:
         RecipeError: If some were.
     """
-    folders: defaultdict[str, list[str]] = defaultdict(list)
-    nearest = cache(_prepared_folder)
-    for video in dict.fromkeys(map(str, videos)):
-        folder = nearest(os.path.dirname(video))
-        if folder is not None:
-            folders[folder].append(Path(video).relative_to(folder).as_posix())
-    for folder, names in folders.items():
+    for folder, names in _by_folder(videos).items():
         record = read_record(Path(folder))
         prepared = 0 if record is None else int(record.settings["longest_edge"])
         if prepared >= longest_edge:
@@ -45,6 +40,23 @@ def check_prepared_size(videos: Iterable[str], longest_edge: int) -> None:
                 f"Prepare them anew into another folder with --longest_edge {longest_edge}, take the originals, or set "
                 f"--processor.size.longest_edge {prepared}"
             )
+
+
+def preparations(videos: Iterable[str]) -> list[str]:
+    """How videos were prepared, wherever they lie: the settings of each record, once; empty if these are originals."""
+    records = (read_record(Path(folder)) for folder in _by_folder(videos))
+    return sorted({json.dumps(record.settings, sort_keys=True) for record in records if record is not None})
+
+
+def _by_folder(videos: Iterable[str]) -> dict[str, list[str]]:
+    """The prepared ones among videos: for each folder with a record, paths below it."""
+    folders: defaultdict[str, list[str]] = defaultdict(list)
+    nearest = cache(_prepared_folder)
+    for video in dict.fromkeys(map(str, videos)):
+        folder = nearest(os.path.dirname(video))
+        if folder is not None:
+            folders[folder].append(Path(video).relative_to(folder).as_posix())
+    return folders
 
 
 def _prepared_folder(folder: str) -> str | None:

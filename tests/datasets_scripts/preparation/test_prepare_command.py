@@ -19,7 +19,7 @@ from prepared_comparison import assert_same_to_the_reader
 from video_files import write_video
 
 import datasets_scripts
-from clipbert_hf.training.data.loaders import create_loader
+from clipbert_hf.training.data.loaders import VideoDataset, create_loader
 from clipbert_hf.training.data.prepared import check_prepared_size
 from clipbert_hf.training.recipe import RecipeError
 from clipbert_hf.video.reading import probe_video
@@ -270,3 +270,17 @@ def test_a_loader_of_a_run_refuses_them(tmp_path: Path) -> None:
     settings = ScriptSettings(output_dir=str(tmp_path), dataset="custom", data_dir=str(tmp_path), num_workers=0)
     with pytest.raises(RecipeError, match="prepared with longest_edge 64, and this run resizes to 128"):
         create_loader([[{"video": str(output / "a.mp4")}]], Read(), list, settings, training=True)
+
+
+def test_a_run_on_originals_does_not_go_on_with_prepared_videos(tmp_path: Path) -> None:
+    write_media(tmp_path / "videos", "a.mp4")
+    path = str(tmp_path / "videos" / "a.mp4")
+    for name, longest_edge in (("one", 64), ("moved", 64), ("smaller", 32)):
+        prepare_videos([path], tmp_path / "videos", tmp_path / name, EncodingSettings(longest_edge=longest_edge))
+
+    def fingerprint(folder: str) -> str:
+        groups = [[{"id": "1", "video": str(tmp_path / folder / "a.mp4")}]]
+        return VideoDataset(groups, lambda rows, generator: None, seed=0).fingerprint()
+
+    assert fingerprint("one") == fingerprint("moved")
+    assert len({fingerprint(folder) for folder in ("videos", "one", "smaller")}) == 3
