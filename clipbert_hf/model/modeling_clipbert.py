@@ -34,6 +34,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
 from ..errors import InvalidInputError
+from .checkpointing_clipbert import blocks_of, checkpointed
 from .configuration_clipbert import ClipBertConfig
 from .inputs_clipbert import (
     check_rank,
@@ -210,14 +211,16 @@ class ClipBertGridBackbone(nn.Module):
         if self.frame_color_order == "bgr":
             frames = frames.flip(1)
         if self.gradient_checkpointing and self.training:
-            # transformers sets both attributes; trained batch norm takes a batch's statistics twice then.
-            grid = self._gradient_checkpointing_func(self._encode, frames)
+            # transformers sets both attributes.
+            with checkpointed([*blocks_of(self.backbone), self.grid_encoder], self._gradient_checkpointing_func):
+                grid = self._encode(frames)
         else:
             grid = self._encode(frames)
         return grid.permute(0, 2, 3, 1)  # (frames, rows, columns, hidden)
 
     def _encode(self, frames: torch.Tensor) -> torch.Tensor:
         feature_map = self.backbone(frames)[-1]
+        self._check_gradient(feature_map)
         if min(feature_map.shape[-2:]) < 2:
             height, width = frames.shape[-2:]
             raise InvalidInputError(
@@ -225,6 +228,15 @@ class ClipBertGridBackbone(nn.Module):
                 f"a side for one grid cell; got {height}x{width}"
             )
         return self.grid_encoder(feature_map)
+
+    def _check_gradient(self, feature_map: torch.Tensor) -> None:
+        if not (self.gradient_checkpointing and self.training and torch.is_grad_enabled()):
+            return
+        if not feature_map.requires_grad and any(each.requires_grad for each in self.backbone.parameters()):
+            raise InvalidInputError(
+                "gradient checkpointing with use_reentrant=True would lose the gradients of this backbone, whose "
+                "features are taken from inside of its blocks: use use_reentrant=False"
+            )
 
 
 def _modules_up_to_stage(backbone: nn.Module, stages: int) -> list[nn.Module]:
