@@ -330,13 +330,15 @@ class ClipBertVisualEmbeddings(nn.Module):
                 f"grid_features must have at most {most_rows} rows and {most_columns} columns and hidden size "
                 f"{self.LayerNorm.normalized_shape[0]}; got {rows}x{columns} of size {size}"
             )
-        grid = grid + self.row_position_embeddings.weight[:rows, None]
-        grid = grid + self.col_position_embeddings.weight[:columns]
+        # The modules are called, since weights that wait elsewhere (device_map) are fetched by a call.
+        grid = grid + self.row_position_embeddings(torch.arange(rows, device=grid.device))[:, None]
+        grid = grid + self.col_position_embeddings(torch.arange(columns, device=grid.device))
         tokens = grid.flatten(1, 2)
         if self.training and 0 < self.pixel_random_sampling_size < tokens.shape[1]:
             kept = torch.randperm(tokens.shape[1], device=tokens.device)[: self.pixel_random_sampling_size]
             tokens = tokens[:, kept.sort().values]
-        return self.LayerNorm(tokens + self.token_type_embeddings.weight[0])
+        token_type = torch.zeros(1, dtype=torch.long, device=tokens.device)
+        return self.LayerNorm(tokens + self.token_type_embeddings(token_type))
 
 
 # --- Visual tokens and texts to joint hidden states ---
@@ -355,7 +357,13 @@ class ClipBertPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _no_split_modules: ClassVar[list[str]] = ["BertEmbeddings", "BertLayer", "ClipBertGridBackbone"]
+    _no_split_modules: ClassVar[list[str]] = [
+        "BertEmbeddings",
+        "BertLayer",
+        "ClipBertGridBackbone",
+        "ClipBertTemporalFusion",
+        "ClipBertVisualEmbeddings",
+    ]
     _can_record_outputs: ClassVar[dict[str, type]] = {"hidden_states": BertLayer, "attentions": BertSelfAttention}
 
     @torch.no_grad()
