@@ -13,24 +13,37 @@ def at_least_fp32(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-def classification_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy for one right label, binary cross-entropy for soft scores.
+def classification_loss(logits: torch.Tensor, labels: torch.Tensor, problem_type: str | None = None) -> torch.Tensor:
+    """Cross-entropy for one right label, binary cross-entropy for soft scores or several right ones.
 
     Args:
         logits: (texts, labels).
-        labels: Either indices, (texts,), where -100 is left out; or soft scores in 0..1, (texts, labels), as in
-            image VQA, where the mean is multiplied by the number of labels.
+        labels: Either indices, (texts,), where -100 is left out; or scores in 0..1, (texts, labels), as in image VQA,
+            where the mean is multiplied by the number of labels.
+        problem_type: As in the configuration: ``"single_label_classification"`` takes indices only,
+            ``"multi_label_classification"`` scores only, which may then be integers too. By default the labels tell.
 
     Raises:
-        InvalidInputError: If ``labels`` has neither shape, or an index is outside the labels.
+        InvalidInputError: If ``labels`` does not fit, an index is outside the labels, or ``problem_type`` is another.
     """
-    if labels.is_floating_point() and labels.shape == logits.shape:
+    if problem_type not in (None, "single_label_classification", "multi_label_classification"):
+        raise InvalidInputError(
+            f"problem_type of a classifier must be None, single_label_classification or multi_label_classification; "
+            f"got {problem_type!r}: ClipBertForVideoRegression predicts numbers"
+        )
+    is_multi = problem_type == "multi_label_classification"
+    if labels.shape == logits.shape and (is_multi or (problem_type is None and labels.is_floating_point())):
         logits = at_least_fp32(logits)
         return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype)) * logits.shape[-1]
-    if labels.is_floating_point() or labels.shape != logits.shape[:1]:
+    if is_multi or labels.is_floating_point() or labels.shape != logits.shape[:1]:
+        allowed = []
+        if not is_multi:
+            allowed.append(f"indices of shape {tuple(logits.shape[:1])}")
+        if problem_type != "single_label_classification":
+            allowed.append(f"soft scores of shape {tuple(logits.shape)}")
+        kind = "" if problem_type is None else f" (problem_type {problem_type})"
         raise InvalidInputError(
-            f"labels must be indices of shape {tuple(logits.shape[:1])} or soft scores of shape "
-            f"{tuple(logits.shape)}; got {labels.dtype} of shape {tuple(labels.shape)}"
+            f"labels must be {' or '.join(allowed)}{kind}; got {labels.dtype} of shape {tuple(labels.shape)}"
         )
     return indexed_cross_entropy(logits, labels, name="labels")
 

@@ -632,7 +632,9 @@ class ClipBertForVideoQuestionAnswering(ClipBertClipScorer):
             pixel_values_videos: (B, K, T, 3, H, W).
             grid_features: (B, K, T, R, C, D), instead of pixels.
             texts_per_video: (B,).
-            labels: Index of the answer, (N,), -100 to leave one out; or soft scores, (N, L), for image VQA.
+            labels: Index of the answer, (N,), -100 to leave one out; or soft scores, (N, L), for image VQA. With
+                ``config.problem_type="multi_label_classification"`` scores only, with
+                ``"single_label_classification"`` indices only.
             **kwargs: As in :meth:`ClipBertModel.forward`.
 
         Raises:
@@ -643,7 +645,7 @@ class ClipBertForVideoQuestionAnswering(ClipBertClipScorer):
         )
         clip_logits, logits = self._aggregate(self.classifier(self.dropout(outputs.pooler_output)))
         return ClipBertScoresOutput(
-            loss=None if labels is None else classification_loss(logits, labels),
+            loss=None if labels is None else classification_loss(logits, labels, self.config.problem_type),
             logits=logits,
             clip_logits=clip_logits,
             hidden_states=outputs.hidden_states,
@@ -838,7 +840,7 @@ class ClipBertForVideoRegression(ClipBertClipScorer):
             ``logits`` (N, 1) and ``clip_logits`` (N, K, 1) are the predicted numbers, not rounded.
 
         Raises:
-            InvalidInputError: If a shape or an index is wrong.
+            InvalidInputError: If a shape or an index is wrong, or ``config.problem_type`` is not that of a regression.
         """
         outputs = self.clipbert(
             input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, **kwargs
@@ -851,6 +853,10 @@ class ClipBertForVideoRegression(ClipBertClipScorer):
         if labels is not None:
             if labels.shape != logits.shape[:1]:
                 raise InvalidInputError(
+            if self.config.problem_type not in (None, "regression"):
+                raise InvalidInputError(
+                    f"problem_type of a regression must be None or regression; got {self.config.problem_type!r}"
+                )
                     f"labels must have shape {tuple(logits.shape[:1])} (texts); got {tuple(labels.shape)}"
                 )
             loss = nn.functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))

@@ -326,6 +326,56 @@ def test_soft_labels_use_binary_cross_entropy_times_the_number_of_labels():
     torch.testing.assert_close(output.loss, by_hand)
 
 
+def test_problem_types_choose_the_loss():
+    model = ClipBertForVideoQuestionAnswering(tiny_config(problem_type="multi_label_classification")).eval()
+    inputs, hot = tiny_inputs(), torch.tensor([[0, 1, 1, 0, 0], [0, 0, 0, 1, 0]])
+    loss = model(**inputs, labels=hot).loss
+    inferred = ClipBertForVideoQuestionAnswering(tiny_config()).eval()
+    inferred.load_state_dict(model.state_dict())
+    torch.testing.assert_close(loss, inferred(**inputs, labels=hot.float()).loss)
+    with pytest.raises(InvalidInputError, match=r"labels must be soft scores of shape \(2, 5\) \(problem_type multi"):
+        model(**inputs, labels=torch.tensor([1, 2]))
+    model.config.problem_type = "single_label_classification"
+    torch.testing.assert_close(
+        model(**inputs, labels=torch.tensor([1, 2])).loss, inferred(**inputs, labels=torch.tensor([1, 2])).loss
+    )
+    with pytest.raises(InvalidInputError, match=r"labels must be indices of shape \(2,\) \(problem_type single"):
+        model(**inputs, labels=hot.float())
+    model.config.problem_type = "regression"
+    with pytest.raises(InvalidInputError, match="ClipBertForVideoRegression predicts numbers"):
+        model(**inputs, labels=torch.tensor([1.0, 2.0]))
+
+
+def test_a_regression_is_no_classification():
+    model = ClipBertForVideoRegression(tiny_config(problem_type="regression")).eval()
+    assert model(**tiny_inputs(), labels=torch.tensor([1.0, 2.0])).loss > 0
+    model.config.problem_type = "multi_label_classification"
+    with pytest.raises(InvalidInputError, match="problem_type of a regression must be None or regression"):
+        model(**tiny_inputs(), labels=torch.tensor([1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    ("model_class", "labels"),
+    [
+        (ClipBertModel, {}),
+        (ClipBertForVideoQuestionAnswering, {"labels": torch.tensor([1, 2])}),
+        (ClipBertForVideoTextRetrieval, {"labels": torch.tensor([1, 0])}),
+        (ClipBertForVideoRegression, {"labels": torch.tensor([1.0, 2.0])}),
+        (ClipBertForPreTraining, {"itm_labels": torch.tensor([1, 0])}),
+    ],
+)
+def test_tuples_on_request_hold_what_the_output_holds(model_class, labels):
+    torch.manual_seed(0)
+    model = model_class(tiny_config()).eval()
+    options = tiny_inputs() | labels | {"output_hidden_states": True}
+    expected = model(**options).to_tuple()
+    model.config.return_dict = False
+    for output in (model(**options), model(**options, return_dict=False)):
+        assert isinstance(output, tuple)
+        torch.testing.assert_close(output, expected)
+    assert not isinstance(model(**options, return_dict=True), tuple)
+
+
 def test_left_out_labels_do_not_count():
     model = ClipBertForVideoQuestionAnswering(tiny_config()).eval()
     inputs = tiny_inputs()

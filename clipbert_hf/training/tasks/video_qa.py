@@ -244,4 +244,8 @@ def create_qa_model(
     """The model of a run: one that chooses among answers, or one that counts."""
     if recipe.answer_kind == "count":
         return create_model(ClipBertForVideoRegression, recipe, processor, trains=recipe.trains)
-    return create_model(ClipBertForVideoQuestionAnswering, recipe, processor, labels=answers, trains=recipe.trains)
+    model = create_model(ClipBertForVideoQuestionAnswering, recipe, processor, labels=answers, trains=recipe.trains)
+    if recipe.trains:
+        # So that whoever loads the model later trains and scores answers as it was trained.
+        model.config.problem_type = "multi_label_classification" if recipe.answer_kind == "soft" else None
+    return model

@@ -204,6 +204,14 @@ def test_soft_answers(
         *([] if scored else ["vqa_accuracy_by_type"]),
     }
     assert results["test"][f"{name}_by_inference_clips"]["16"] == results["test"][name]
+    # The pipeline scores each answer by itself, as it was trained.
+    config = next(path for path in tmp_path.rglob("config.json") if "checkpoints" not in path.parts)
+    assert json.loads(config.read_text())["problem_type"] == "multi_label_classification"
+    checkpoints = next(tmp_path.rglob("checkpoints"))
+    assert any(checkpoints.iterdir())
+    # What a run resumes from is no repository; the model that it ends with is one.
+    assert not any(checkpoints.rglob("*.py"))
+    assert (config.parent / "modeling_clipbert.py").is_file()
 
 
 def test_soft_labels() -> None:
