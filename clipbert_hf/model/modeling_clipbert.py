@@ -641,7 +641,7 @@ class ClipBertForVideoQuestionAnswering(ClipBertClipScorer):
             InvalidInputError: If a shape, an index or a label is wrong.
         """
         outputs = self.clipbert(
-            input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, **kwargs
+            input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, return_dict=True, **kwargs
         )
         clip_logits, logits = self._aggregate(self.classifier(self.dropout(outputs.pooler_output)))
         return ClipBertScoresOutput(
@@ -702,6 +702,7 @@ class ClipBertForMultipleChoice(ClipBertClipScorer):
             grid_features,
             texts_per_video,
             **kwargs,
+            return_dict=True,
         )
         scores = self.classifier(self.dropout(outputs.pooler_output))  # (N * L, K, 1)
         of_clips = scores.squeeze(-1).unflatten(0, (questions, choices)).transpose(1, 2)  # (N, K, L)
@@ -752,7 +753,7 @@ class ClipBertForVideoTextRetrieval(ClipBertClipScorer):
             InvalidInputError: If a shape, an index or a label is wrong.
         """
         outputs = self.clipbert(
-            input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, **kwargs
+            input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, return_dict=True, **kwargs
         )
         clip_logits, logits = self._aggregate(self.classifier(self.dropout(outputs.pooler_output)))
         loss = None
@@ -843,7 +844,7 @@ class ClipBertForVideoRegression(ClipBertClipScorer):
             InvalidInputError: If a shape or an index is wrong, or ``config.problem_type`` is not that of a regression.
         """
         outputs = self.clipbert(
-            input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, **kwargs
+            input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, return_dict=True, **kwargs
         )
         pooled = outputs.pooler_output  # (N, K, D)
         clip_logits, logits = self._aggregate(
@@ -924,7 +925,7 @@ class ClipBertForPreTraining(ClipBertClipScorer):
             InvalidInputError: If a shape, an index or a label is wrong.
         """
         outputs = self.clipbert(
-            input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, **kwargs
+            input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, return_dict=True, **kwargs
         )
         text_states = outputs.last_hidden_state[:, :, : input_ids.shape[1]]  # (N, K, M, D)
         mlm_logits, match_logits = self.cls(text_states, outputs.pooler_output)
