@@ -7,7 +7,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from ..errors import InvalidInputError
-from .hub_code_clipbert import AUTO_MAP, copy_model_code, pipelines_of
+from .hub_code_clipbert import AUTO_MAP, add_model_code, pipelines_of, saving_repository
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "frame_color_order": ("rgb", "bgr"),
@@ -56,7 +56,8 @@ class ClipBertConfig(PreTrainedConfig):
         rank_margin: Margin of the rank loss, on sigmoid scores.
 
     Raises:
-        InvalidInputError: If a value is outside what is allowed; the message names the allowed ones.
+        InvalidInputError: If a value is outside what is allowed, here or when it is assigned later; the message names
+            the allowed ones.
 
     Example:
         >>> ClipBertConfig(num_hidden_layers=2, score_aggregation="lse").score_aggregation
@@ -75,8 +76,8 @@ class ClipBertConfig(PreTrainedConfig):
     attention_probs_dropout_prob: float | int = 0.1
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-12
+    initializer_range: float | int = 0.02
+    layer_norm_eps: float | int = 1e-12
     pad_token_id: int | None = 0
     tie_word_embeddings: bool = True
     # The BERT layers ask for these two; a ClipBERT is never a decoder.
@@ -95,19 +96,26 @@ class ClipBertConfig(PreTrainedConfig):
     max_grid_row_position_embeddings: int = 100
     max_grid_col_position_embeddings: int = 100
     retrieval_loss: str = "cross_entropy"
-    rank_margin: float = 0.2
+    rank_margin: float | int = 0.2
 
     def __post_init__(self, **kwargs: Any) -> None:
-        self._check()
+        self.check_sizes()
         super().__post_init__(**kwargs)
 
-    def _check(self) -> None:
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise InvalidInputError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}")
-        for name, lowest in _AT_LEAST.items():
-            if getattr(self, name) < lowest:
-                raise InvalidInputError(f"{name} must be at least {lowest}; got {getattr(self, name)}")
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check a value when it is assigned, in the constructor and later."""
+        if name in _CHOICES and value not in _CHOICES[name]:
+            raise InvalidInputError(f"{name} must be one of {', '.join(_CHOICES[name])}; got {value!r}")
+        if name in _AT_LEAST and value < _AT_LEAST[name]:
+            raise InvalidInputError(f"{name} must be at least {_AT_LEAST[name]}; got {value}")
+        super().__setattr__(name, value)
+
+    def check_sizes(self) -> None:
+        """Check what depends on several fields, which can be assigned only one after the other.
+
+        Raises:
+            InvalidInputError: If they do not fit.
+        """
         if self.hidden_size % self.num_attention_heads:
             raise InvalidInputError(
                 f"hidden_size must be a multiple of num_attention_heads; "
@@ -118,18 +126,23 @@ class ClipBertConfig(PreTrainedConfig):
         """Write ``config.json`` and, beside it, the code with which the Hub loads the model.
 
         The models save their configuration through this method, so each saved folder is complete.
+
+        Args:
+            save_directory: The folder.
+            push_to_hub: Upload it too.
+            **kwargs: As in transformers.
         """
         # A model loaded from the Hub points at its old repository here; the code now stands in this folder.
         self.auto_map = dict(AUTO_MAP)
         pipelines = pipelines_of((self.architectures or [""])[0])
         if pipelines:
             self.custom_pipelines = pipelines
-        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        with saving_repository(save_directory):
+            super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
     def to_json_file(self, json_file_path: str | os.PathLike, use_diff: bool = True) -> None:
-        """Write the JSON file and the model code beside it."""
-        # Here, not in save_pretrained: an upload takes the files that changed after save_pretrained began.
-        copy_model_code(os.path.dirname(json_file_path))
+        """Write the JSON file; no code, unless ``save_pretrained`` does so."""
+        add_model_code(json_file_path)
         super().to_json_file(json_file_path, use_diff=use_diff)
 
 

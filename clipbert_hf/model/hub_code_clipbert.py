@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,12 +58,40 @@ _HERE = Path(__file__).resolve().parent
 _RELATIVE_IMPORT = re.compile(r"^([ \t]*from )(\.+)([\w.]+)( import\b)", flags=re.MULTILINE)
 
 
-def copy_model_code(save_directory: str | os.PathLike) -> None:
-    """Write every file that ``trust_remote_code`` needs into a folder.
+_repository: ContextVar[Path | None] = ContextVar("repository", default=None)
+
+
+@contextmanager
+def saving_repository(save_directory: str | os.PathLike) -> Iterator[None]:
+    """Within this context the JSON files of a folder bring the code along: the folder is to be a whole repository.
 
     Args:
-        save_directory: The folder of ``config.json``. The folder of this file is left as it is.
+        save_directory: What ``save_pretrained`` of a configuration or processor is given.
     """
+    token = _repository.set(Path(save_directory).resolve())
+    try:
+        yield
+    finally:
+        _repository.reset(token)
+
+
+def add_model_code(json_file_path: str | os.PathLike) -> None:
+    """Write every file that ``trust_remote_code`` needs beside a JSON file, if it lies in a repository being saved.
+
+    For ``to_json_file``: a JSON file that somebody writes anywhere is left alone. In ``save_pretrained`` it would be
+    too early: an upload takes the files that changed after that began.
+
+    Args:
+        json_file_path: Such as ``config.json``. The folder of the code itself is left as it is.
+    """
+    target = Path(json_file_path).resolve().parent
+    if target == _repository.get() and target != _HERE:
+        for name, text in model_code().items():
+            (target / name).write_text(text, "utf-8")
+
+
+def copy_model_code(save_directory: str | os.PathLike) -> None:
+    """Write every file that ``trust_remote_code`` needs into a folder."""
     target = Path(save_directory or ".").resolve()
     if target != _HERE:
         for name, text in model_code().items():

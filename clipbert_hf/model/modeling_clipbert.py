@@ -422,6 +422,7 @@ class ClipBertModel(ClipBertPreTrainedModel):
     """Videos and texts to joint hidden states, one forward pass of the encoder for all clips of all pairs."""
 
     def __init__(self, config: ClipBertConfig) -> None:
+        config.check_sizes()  # fields can be assigned one by one
         super().__init__(config)
         self.grid_backbone = ClipBertGridBackbone(config)
         self.temporal_fusion = ClipBertTemporalFusion(config)
@@ -701,8 +702,8 @@ class ClipBertForMultipleChoice(ClipBertClipScorer):
             pixel_values_videos,
             grid_features,
             texts_per_video,
-            **kwargs,
             return_dict=True,
+            **kwargs,
         )
         scores = self.classifier(self.dropout(outputs.pooler_output))  # (N * L, K, 1)
         of_clips = scores.squeeze(-1).unflatten(0, (questions, choices)).transpose(1, 2)  # (N, K, L)
@@ -852,12 +853,12 @@ class ClipBertForVideoRegression(ClipBertClipScorer):
         )
         loss = None
         if labels is not None:
-            if labels.shape != logits.shape[:1]:
-                raise InvalidInputError(
             if self.config.problem_type not in (None, "regression"):
                 raise InvalidInputError(
                     f"problem_type of a regression must be None or regression; got {self.config.problem_type!r}"
                 )
+            if labels.shape != logits.shape[:1]:
+                raise InvalidInputError(
                     f"labels must have shape {tuple(logits.shape[:1])} (texts); got {tuple(labels.shape)}"
                 )
             loss = nn.functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from clipbert_hf import ClipBertConfig, ClipBertModel, InvalidInputError
+from clipbert_hf.model.hub_code_clipbert import saving_repository
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,33 @@ from clipbert_hf import ClipBertConfig, ClipBertModel, InvalidInputError
 def test_wrong_values_name_the_allowed_ones(options, message):
     with pytest.raises(InvalidInputError, match=message):
         ClipBertConfig(**options)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("score_aggregation", "sum", "score_aggregation must be one of mean, max, lse; got 'sum'"),
+        ("num_hidden_layers", 0, "num_hidden_layers must be at least 1; got 0"),
+    ],
+)
+def test_wrong_values_are_refused_when_they_are_assigned_later(name, value, message):
+    config = ClipBertConfig()
+    before = getattr(config, name)
+    with pytest.raises(InvalidInputError, match=message):
+        setattr(config, name, value)
+    assert getattr(config, name) == before
+
+
+def test_sizes_that_do_not_fit_are_refused_when_they_are_used():
+    config = ClipBertConfig()
+    config.hidden_size = 100  # num_attention_heads may follow
+    with pytest.raises(InvalidInputError, match="hidden_size must be a multiple of num_attention_heads"):
+        ClipBertModel(config)
+
+
+def test_numbers_may_be_integers():
+    config = ClipBertConfig(rank_margin=1, hidden_dropout_prob=0)
+    assert config.rank_margin == 1
 
 
 @pytest.mark.parametrize(
@@ -48,3 +76,17 @@ def test_saving_copies_the_code_with_sibling_imports_only(tmp_path):
     files = sorted(path.name for path in tmp_path.glob("*.py"))
     assert {"configuration_clipbert.py", "modeling_clipbert.py", "pipeline_clipbert.py"} <= set(files)
     assert all(name.endswith("_clipbert.py") for name in files)
+
+
+def test_a_json_file_brings_no_code(tmp_path):
+    ClipBertConfig().to_json_file(tmp_path / "config.json")
+    ClipBertConfig().to_json_file(tmp_path / "c.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.json", "config.json"]
+    assert ClipBertConfig.from_json_file(tmp_path / "c.json").to_dict() == ClipBertConfig().to_dict()
+
+
+def test_a_file_beside_a_repository_brings_no_code(tmp_path):
+    """Also while a repository is being saved elsewhere."""
+    with saving_repository(tmp_path / "repository"):
+        ClipBertConfig().to_json_file(tmp_path / "c.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["c.json"]
