@@ -90,14 +90,6 @@ def add_model_code(json_file_path: str | os.PathLike) -> None:
             (target / name).write_text(text, "utf-8")
 
 
-def copy_model_code(save_directory: str | os.PathLike) -> None:
-    """Write every file that ``trust_remote_code`` needs into a folder."""
-    target = Path(save_directory or ".").resolve()
-    if target != _HERE:
-        for name, text in model_code().items():
-            (target / name).write_text(text, "utf-8")
-
-
 def model_code() -> dict[str, str]:
     """Collect the code of the model, and of reading videos, as the Hub takes it: flat, in files that import siblings.
 

@@ -13,7 +13,7 @@ from transformers.utils import logging
 
 from ..errors import InvalidInputError
 from ..video.sources import list_images, list_videos
-from .hub_code_clipbert import PROCESSOR_AUTO_MAP, copy_model_code
+from .hub_code_clipbert import PROCESSOR_AUTO_MAP, add_model_code, saving_repository
 from .pretrained_parts_clipbert import pixel_statistics
 from .processing_options_clipbert import ClipBertProcessorKwargs, options_of_images, split_options, tensors
 from .video_processing_clipbert import ClipBertVideoProcessor
@@ -53,9 +53,23 @@ class ClipBertProcessor(ProcessorMixin):
         self.max_text_length = max_text_length
         self.auto_map = dict(PROCESSOR_AUTO_MAP)
 
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> Any:
+        """Write the processor and, beside it, the code with which the Hub loads it.
+
+        Args:
+            save_directory: The folder.
+            push_to_hub: Upload it too.
+            **kwargs: As in transformers.
+
+        Returns:
+            The files of JSON.
+        """
+        with saving_repository(save_directory):
+            return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+
     def to_json_file(self, json_file_path: str | os.PathLike) -> None:
-        """Write the JSON file and the model code beside it."""
-        copy_model_code(os.path.dirname(json_file_path))
+        """Write the JSON file; no code, unless ``save_pretrained`` does so."""
+        add_model_code(json_file_path)
         super().to_json_file(json_file_path)
 
     @classmethod

@@ -24,7 +24,7 @@ from ..video.resizing import resize_longest_edge
 from ..video.sampling import clip_seconds, frames_on_screen, sample_clip_indices, ticks_of_clock
 from ..video.sources import VideoSource, list_videos
 from .clip_assembly_clipbert import FINISHING, Clips, divide_in_place, empty_clips, finish_in_place, lay_out, per_colour
-from .hub_code_clipbert import AUTO_MAP, copy_model_code
+from .hub_code_clipbert import AUTO_MAP, add_model_code, saving_repository
 from .video_options_clipbert import (
     ClipBertVideoProcessorKwargs,
     complete_options,
@@ -88,9 +88,23 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
         self.auto_map = {"AutoVideoProcessor": AUTO_MAP["AutoVideoProcessor"]}
         longest_edge(self.size)
 
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> Any:
+        """Write the processor and, beside it, the code with which the Hub loads it.
+
+        Args:
+            save_directory: The folder.
+            push_to_hub: Upload it too.
+            **kwargs: As in transformers.
+
+        Returns:
+            The files of JSON.
+        """
+        with saving_repository(save_directory):
+            return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+
     def to_json_file(self, json_file_path: str | os.PathLike) -> None:
-        """Write the JSON file and the model code beside it."""
-        copy_model_code(os.path.dirname(json_file_path))
+        """Write the JSON file; no code, unless ``save_pretrained`` does so."""
+        add_model_code(json_file_path)
         super().to_json_file(json_file_path)
 
     def preprocess(

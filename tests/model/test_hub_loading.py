@@ -23,7 +23,7 @@ from clipbert_hf import (
     ClipBertForVideoTextRetrieval,
     ClipBertProcessor,
 )
-from clipbert_hf.model.hub_code_clipbert import AUTO_MAP
+from clipbert_hf.model.hub_code_clipbert import AUTO_MAP, model_code
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "is", "shown", "?", "red", "blue", "circle", "a", "the"]
 
@@ -209,6 +209,18 @@ def test_processor_round_trip(tmp_path, processor, video):
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert AutoTokenizer.from_pretrained(tmp_path).get_vocab() == processor.tokenizer.get_vocab()
+
+
+def test_code_lies_only_in_repositories(tmp_path, processor):
+    """Each ``save_pretrained`` makes one, complete; a JSON file alone does not."""
+    for folder, saved in (("a", processor), ("b", processor.video_processor), ("c", qa_model())):
+        saved.save_pretrained(tmp_path / folder)
+        assert {path.name for path in (tmp_path / folder).glob("*.py")} == model_code().keys()
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    processor.to_json_file(alone / "processor_config.json")
+    processor.video_processor.to_json_file(alone / "video.json")
+    assert sorted(path.name for path in alone.iterdir()) == ["processor_config.json", "video.json"]
 
 
 ASK = """
