@@ -8,6 +8,8 @@ are rounded, or that a softmax has pushed to 1: rank logits, not probabilities.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 CUTOFFS = (1, 5, 10)
@@ -17,7 +19,8 @@ def text_to_video_ranks(scores: np.ndarray, video_of_text: np.ndarray) -> np.nda
     """The expected rank of each text's video.
 
     Args:
-        scores: How well each text fits each video, (texts, videos); higher is better.
+        scores: How well each text fits each video, (texts, videos); higher is better. Tensors of any precision are
+            taken too.
         video_of_text: Index of the right video of each text, (texts,).
 
     Returns:
@@ -77,7 +80,7 @@ def dual_softmax(scores: np.ndarray, *, scale: float = 1.0) -> np.ndarray:
     Returns:
         Scores for both directions, (texts, videos).
     """
-    scaled = np.asarray(scores, dtype=np.float64) * scale
+    scaled = as_array(scores).astype(np.float64) * scale
     return 2 * scaled - _log_sum_exp(scaled, axis=1) - _log_sum_exp(scaled, axis=0)
 
 
@@ -107,8 +110,8 @@ def retrieval_metrics(
     """Metrics of both directions.
 
     Args:
-        scores: How well each text fits each video, (texts, videos); higher is better.
-        video_of_text: Index of the right video of each text, (texts,).
+        scores: As for :func:`text_to_video_ranks`.
+        video_of_text: Likewise.
         dual_softmax_scale: Applies :func:`dual_softmax` first, which needs all queries at once. None: does not.
 
     Returns:
@@ -127,7 +130,7 @@ def retrieval_metrics(
 
 
 def _check(scores: np.ndarray, video_of_text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    scores, videos = np.asarray(scores), np.asarray(video_of_text)
+    scores, videos = as_array(scores), as_array(video_of_text)
     if scores.ndim != 2 or not scores.size:
         raise ValueError(f"scores must have shape (texts, videos), at least one each; got {scores.shape}")
     if videos.shape != scores.shape[:1] or not np.issubdtype(videos.dtype, np.integer):
@@ -141,6 +144,19 @@ def _check(scores: np.ndarray, video_of_text: np.ndarray) -> tuple[np.ndarray, n
         text, video = np.argwhere(np.isnan(scores))[0]
         raise ValueError(f"scores must be numbers; got NaN for text {text} and video {video}")
     return scores, videos
+
+
+def as_array(values: Any) -> np.ndarray:
+    """An array of an array, list or tensor, of whichever precision, on whichever device.
+
+    Args:
+        values: A tensor is told by its method ``detach``, since this module imports no torch.
+    """
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        if values.is_floating_point() and values.element_size() < 4:
+            values = values.float()  # numpy knows no bf16
+    return np.asarray(values)
 
 
 def _log_sum_exp(values: np.ndarray, *, axis: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 import evaluate
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -108,3 +109,19 @@ def test_wrong_input(scores: np.ndarray, videos: list[int], message: str) -> Non
 def test_no_ranks() -> None:
     with pytest.raises(ValueError, match="at least one rank"):
         rank_metrics(np.array([]))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_tensors_of_any_precision(dtype):
+    scores = torch.tensor([[0.5, 0.25, 0.125], [1.0, 2.0, 3.0]], dtype=dtype, requires_grad=True)
+    videos = torch.tensor([0, 1])
+    expected = retrieval_metrics(scores.detach().double().numpy(), videos.numpy(), dual_softmax_scale=2.0)
+    assert retrieval_metrics(scores, videos, dual_softmax_scale=2.0) == expected
+    assert retrieval_metrics(scores, videos)["text_to_video"]["mean_rank"] == 1.5
+
+
+def test_the_cell_that_is_not_a_number_is_named():
+    scores = torch.ones(2, 3, dtype=torch.bfloat16)
+    scores[1, 2] = torch.nan
+    with pytest.raises(ValueError, match="got NaN for text 1 and video 2"):
+        retrieval_metrics(scores, torch.tensor([0, 1]))
