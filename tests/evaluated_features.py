@@ -11,6 +11,8 @@ import torch
 from script_runs import RECIPES
 
 from clipbert_hf import ClipBertModel
+from clipbert_hf.model.encoded_videos_clipbert import EncodedVideos
+from clipbert_hf.model.pair_scoring_clipbert import ClipBertPairScorer
 from examples import run_retrieval
 
 FSDP2 = {
@@ -35,8 +37,19 @@ def run(data: Path, begin: Path, output: Path) -> set[tuple[bool, torch.dtype]]:
         seen.add((model.training, grid.dtype))
         return grid
 
+    encode_videos = ClipBertPairScorer.encode_videos
+
+    def noted_videos(scorer: ClipBertPairScorer, *arguments: torch.Tensor, **named: torch.Tensor) -> EncodedVideos:
+        videos = encode_videos(scorer, *arguments, **named)
+        seen.add((scorer.model.training, videos.tokens.dtype))
+        return videos
+
     recipe = [str(RECIPES / "retrieval_moving_shapes.yaml"), "--data_dir", str(data), "--start_from", str(begin)]
-    with patch.object(ClipBertModel, "get_grid_features", noted):
+    of_training, of_evaluation = (
+        patch.object(ClipBertModel, "get_grid_features", noted),
+        patch.object(ClipBertPairScorer, "encode_videos", noted_videos),
+    )
+    with of_training, of_evaluation:
         results = run_retrieval.main([*recipe, "--output_dir", str(output), *OPTIONS])
     assert results["test"]["text_to_video"]["r1"] >= 0
     return seen

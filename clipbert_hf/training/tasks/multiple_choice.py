@@ -19,6 +19,7 @@ from ..data.clips import QuestionTaskSettings
 from ..data.splits import Row
 from ..recipe import RecipeError, setting
 from .clip_scores import logits_by_clips, match_scores
+from .pair_scoring import EvaluationScorer
 
 AnswerBy = Literal["choice", "retrieval"]
 
@@ -88,7 +89,7 @@ class MultipleChoiceTask:
 
     def __init__(self, score_aggregation: Any, inference_clips: Sequence[int], answer_by: AnswerBy) -> None:
         self.score_aggregation, self.answer_by = score_aggregation, answer_by
-        self.inference_clips = sorted(inference_clips)
+        self.inference_clips, self.scoring = sorted(inference_clips), EvaluationScorer()
 
     @property
     def metric_names(self) -> list[str]:
@@ -105,7 +106,9 @@ class MultipleChoiceTask:
 
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Any]:
         """For each video a list of (right choice, {number of clips: chosen one})."""
-        clip_logits = model(**batch["inputs"]).clip_logits  # (N, K, L), or (N * L, K, 2 or 1) of a retrieval model
+        clip_logits = self.scoring.clip_logits(
+            model, batch["inputs"]
+        )  # (N, K, L), or (N * L, K, 2 or 1) of a retrieval model
         chosen = {}
         by_clips = logits_by_clips(
             clip_logits, self.score_aggregation, self.inference_clips, single_clip=self.single_clip
@@ -122,6 +125,7 @@ class MultipleChoiceTask:
 
     def metrics(self, records: list[Any]) -> dict[str, float]:
         """Accuracy with the most clips, and with each number of clips."""
+        self.scoring.release()
         questions = [question for video in records for question in video]
         rights = np.array([right for right, _ in questions])
         metrics = {}

@@ -6,9 +6,10 @@ video; a video passes the CNN once for all texts. Ranks are those of unrounded l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ from ..data.splits import Row
 from ..recipe import ScriptSettings, check_at_least, setting
 from ..sharding import forward_method
 from .clip_scores import logits_by_clips, match_scores
+from .pair_scoring import EvaluationScorer
+
+_TEXTS_AT_ONCE = 4096
 
 
 @dataclass(kw_only=True)
@@ -36,7 +40,7 @@ class RetrievalRecipe(ScriptSettings, ClipSettings):
     )
     negatives_per_caption: int = setting(1, "wrong captions for each right one in training")
     hard_candidates: int = setting(16, "of how many captions drawn a hard negative is the most alike")
-    eval_pairs: int = setting(512, "most pairs of text and video that are scored at once in an evaluation")
+    eval_pairs: int = setting(512, "most pairs of a text and a clip that are scored at once in an evaluation")
     dual_softmax_scale: float | None = setting(
         None, "the test is also reported with a dual softmax of so much times the logits; needs all queries at once"
     )
@@ -94,7 +98,7 @@ class RetrievalTask:
         rows: The split to evaluate.
         inference_clips: The numbers of clips to evaluate; batches hold what
             :class:`~clipbert_hf.training.data.clips.ClipSamples` reads for these.
-        eval_pairs: Most pairs that are scored at once.
+        eval_pairs: Most pairs of a text and a clip that are scored at once.
         dual_softmax_scale: Of further metrics.
         retrieval_loss: Of the model.
     """
@@ -112,7 +116,7 @@ class RetrievalTask:
         retrieval_loss: str = "cross_entropy",
     ) -> None:
         self.processor, self.eval_pairs, self.dual_softmax_scale = processor, eval_pairs, dual_softmax_scale
-        self.retrieval_loss = retrieval_loss
+        self.retrieval_loss, self.scoring = retrieval_loss, EvaluationScorer(eval_pairs)
         self.inference_clips = sorted(inference_clips)
         self.texts = [row["caption"] for row in rows]
         names = {group[0]["video"]: index for index, group in enumerate(group_by_video(rows))}
@@ -146,27 +150,48 @@ class RetrievalTask:
 
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Any]:
         """For each video its name, and with each number of clips its score with every text."""
-        grid = forward_method(model, "get_grid_features")(**batch["inputs"])  # once for all texts
         config: Any = getattr(model, "module", model).config
-        videos, step = len(grid), max(self.eval_pairs // len(grid), 1)
         parts: dict[int, list[torch.Tensor]] = {count: [] for count in self.inference_clips}
-        for first in range(0, len(self.texts), step):
-            some = self.texts[first : first + step]
-            tokens = self.processor(text=some)
-            inputs = {name: tokens[name].repeat(videos, 1).to(grid.device) for name in ("input_ids", "attention_mask")}
-            output = model(**inputs, grid_features=grid, texts_per_video=[len(some)] * videos)
+        for clip_logits in self._clip_logits(model, batch["inputs"]):  # (B, n, K, L) of n of the texts
             by_clips = logits_by_clips(
-                output.clip_logits, config.score_aggregation, self.inference_clips, single_clip=self.single_clip
+                clip_logits.flatten(0, 1), config.score_aggregation, self.inference_clips, single_clip=self.single_clip
             )
             for count, logits in by_clips.items():
-                parts[count].append(match_scores(logits).unflatten(0, (videos, len(some))))
+                parts[count].append(match_scores(logits).unflatten(0, clip_logits.shape[:2]))
         scores = {count: torch.cat(some, dim=1).float().cpu().numpy() for count, some in parts.items()}
         return [
             (video, {count: scores[count][place] for count in scores}) for place, video in enumerate(batch["videos"])
         ]
 
+    def _clip_logits(self, model: nn.Module, inputs: dict[str, Any]) -> Iterator[torch.Tensor]:
+        """Of each video's clips with some of the texts at a time; a video passes the CNN once for all of them."""
+        scorer = self.scoring.of(model)
+        if scorer is None:
+            yield from self._clip_logits_of_forward(model, inputs)
+            return
+        videos, tokens = scorer.encode_videos(**inputs), self._tokens
+        for first in range(0, len(self.texts), _TEXTS_AT_ONCE):
+            some = slice(first, first + _TEXTS_AT_ONCE)
+            output = scorer.score_pairs(tokens["input_ids"][some], tokens["attention_mask"][some], videos=videos)
+            yield cast("torch.Tensor", output.clip_logits).transpose(0, 1)
+
+    def _clip_logits_of_forward(self, model: nn.Module, inputs: dict[str, Any]) -> Iterator[torch.Tensor]:
+        grid = forward_method(model, "get_grid_features")(**inputs)
+        videos, step = len(grid), max(self.eval_pairs // len(grid), 1)
+        for first in range(0, len(self.texts), step):
+            tokens = self.processor(text=self.texts[first : first + step])
+            number = len(tokens["input_ids"])
+            texts = {name: tokens[name].repeat(videos, 1).to(grid.device) for name in ("input_ids", "attention_mask")}
+            output = model(**texts, grid_features=grid, texts_per_video=[number] * videos)
+            yield output.clip_logits.unflatten(0, (videos, number))
+
+    @cached_property
+    def _tokens(self) -> dict[str, torch.Tensor]:
+        return dict(self.processor(text=self.texts))
+
     def metrics(self, records: list[Any]) -> dict[str, float]:
         """Both directions with the most clips, and R@1 of text to video with each number of clips."""
+        self.scoring.release()
         metrics: dict[str, float] = {}
         scores = np.empty((len(self.texts), len(self.columns)), dtype=np.float32)
         for count in self.inference_clips:

@@ -22,6 +22,7 @@ from ..data.splits import Row, Splits
 from ..recipe import RecipeError, setting
 from ..starting_points import create_model
 from .clip_scores import logits_by_clips
+from .pair_scoring import EvaluationScorer
 
 
 @dataclass(kw_only=True)
@@ -108,7 +109,7 @@ class VideoQATask:
         answer_kind: AnswerKind = "open_ended",
     ) -> None:
         self.answers, self.score_aggregation, self.answer_kind = answers, score_aggregation, answer_kind
-        self.inference_clips = sorted(inference_clips)
+        self.inference_clips, self.scoring = sorted(inference_clips), EvaluationScorer()
 
     @property
     def metric_names(self) -> list[str]:
@@ -127,7 +128,7 @@ class VideoQATask:
 
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Any]:
         """For each video a list of (row, {number of clips: predicted answer})."""
-        clip_logits = model(**batch["inputs"]).clip_logits  # (N, K, L)
+        clip_logits = self.scoring.clip_logits(model, batch["inputs"])  # (N, K, L)
         by_clips = logits_by_clips(
             clip_logits, self.score_aggregation, self.inference_clips, single_clip=self.single_clip
         )
@@ -154,6 +155,7 @@ class VideoQATask:
 
     def metrics(self, records: list[Any]) -> dict[str, float]:
         """The metric with the most clips, by type of answer, and with each number of clips."""
+        self.scoring.release()
         questions = [question for video in records for question in video]
         rows = [row for row, _ in questions]
         metrics: dict[str, float] = {}
