@@ -22,6 +22,7 @@ from ..model.processing_clipbert import ClipBertProcessor
 from ..video.sources import VideoSource, is_single_video
 from .progress import PairProgress
 from .reading_ahead import read_ahead
+from .score_blocks import ScoreBlocks, describe_job
 
 _VIDEOS_AT_ONCE = 8
 _TEXTS_AT_ONCE = 4096
@@ -118,23 +119,56 @@ class PairScorer:
         """
         return list(self._encode(_as_list(videos)))
 
-    def score(self, texts: str | Sequence[str], videos: Any, *, show_progress_bar: bool = False) -> np.ndarray:
+    def score(
+        self,
+        texts: str | Sequence[str],
+        videos: Any,
+        *,
+        show_progress_bar: bool = False,
+        resume_dir: str | os.PathLike[str] | None = None,
+        accelerator: Any = None,
+    ) -> np.ndarray:
         """Score every text with every video.
 
         Args:
             texts: One or several.
             videos: One or several, encoded or not.
-            show_progress_bar: Show pairs, pairs a second and the time left.
+            show_progress_bar: Show pairs, pairs a second and the time left; of the main process, its own.
+            resume_dir: A folder where the scores of finished videos are kept: the same call takes them from there.
+            accelerator: An ``accelerate.Accelerator`` or ``PartialState`` of several processes, all of which make this
+                call: each scores a share of the videos, and all get all scores.
 
         Returns:
             float32 (N, B): probabilities of a match, or what else the model's task compares; (N, B, answers) for
             question answering.
 
         Raises:
-            InvalidInputError: If there are no texts or no videos, or a text is empty.
+            InvalidInputError: If there are no texts or no videos, a text is empty, or ``resume_dir`` holds the scores
+                of other texts, videos, weights or options.
             VideoDecodeError: If a video cannot be read.
         """
-        return self._score_all(texts, videos, show_progress_bar, lambda output: output.scores)
+        some = [texts] if isinstance(texts, str) else list(texts)
+        sources, tokens = _as_list(videos), self._tokens(some)
+        blocks: ScoreBlocks | None = None
+        if resume_dir is not None:
+            options = {**self.processor.video_processor.to_dict(), **self.video_options, "dtype": str(self.core.dtype)}
+            blocks = ScoreBlocks(resume_dir, describe_job(self.model, tokens, sources, options))
+        columns = blocks.read() if blocks is not None else {}
+        if accelerator is not None:
+            accelerator.wait_for_everyone()  # all have read the same before one writes more
+        todo = [place for place in range(len(sources)) if place not in columns]
+        number, index = (1, 0) if accelerator is None else (accelerator.num_processes, accelerator.process_index)
+        todo = todo[index::number]
+        for done, scores in self._score_blocks(
+            tokens, [sources[place] for place in todo], show_progress_bar and index == 0, lambda output: output.scores
+        ):
+            places = [todo[place] for place in done]
+            columns |= {place: scores[:, column] for column, place in enumerate(places)}
+            if blocks is not None:
+                blocks.write(places, scores)
+        if number > 1:
+            columns = _gather(columns)
+        return np.stack([columns[place] for place in range(len(sources))], axis=1)
 
     def predict(
         self, pairs: Sequence[tuple[str, Any]] | tuple[str, Any], *, show_progress_bar: bool = False
@@ -206,27 +240,30 @@ class PairScorer:
             assert output.scores is not None
             return torch.stack([ranking_scores(self.model, output.logits), output.scores], dim=-1)
 
-        keys, scores = self._score_all(text, videos, show_progress_bar, both)[0].T
+        sources = _as_list(videos)
+        blocks = self._score_blocks(self._tokens([text]), sources, show_progress_bar, both)
+        keys, scores = np.concatenate([rows[0] for _, rows in blocks]).T
         order = np.argsort(-keys, kind="stable")[:top_k]
         return [{"corpus_id": int(place), "score": float(scores[place])} for place in order]
 
-    def _score_all(
-        self, texts: Any, videos: Any, show: bool, take: Callable[[ClipBertPairsOutput], torch.Tensor | None]
-    ) -> np.ndarray:
-        some = [texts] if isinstance(texts, str) else list(texts)
-        sources = _as_list(videos)
-        tokens = self._tokens(some)
-        columns = []
-        with PairProgress(len(some) * len(sources), shown=show) as progress:
-            for _, block in self._blocks(sources):
+    def _score_blocks(
+        self,
+        tokens: dict[str, torch.Tensor],
+        videos: list[Any],
+        show: bool,
+        take: Callable[[ClipBertPairsOutput], torch.Tensor | None],
+    ) -> Iterator[tuple[range, np.ndarray]]:
+        """Places of a few videos, and what is taken of their scores with all texts, (N, videos, …)."""
+        texts = len(tokens["input_ids"])
+        with PairProgress(texts * len(videos), shown=show) as progress:
+            for first, block in self._blocks(videos):
                 rows = []
-                for first in range(0, len(some), _TEXTS_AT_ONCE):
-                    part = {name: each[first : first + _TEXTS_AT_ONCE] for name, each in tokens.items()}
+                for begin in range(0, texts, _TEXTS_AT_ONCE):
+                    part = {name: each[begin : begin + _TEXTS_AT_ONCE] for name, each in tokens.items()}
                     number = len(part["input_ids"])
                     count = progress.of_block(number * len(block), number * len(block.tokens))
                     rows.append(_to_numpy(take(self.core.score_pairs(**part, videos=block, on_pairs=count))))
-                columns.append(np.concatenate(rows))
-        return np.concatenate(columns, axis=1)
+                yield range(first, first + len(block)), np.concatenate(rows)
 
     def _tokens(self, texts: list[str]) -> dict[str, torch.Tensor]:
         return dict(self.processor(text=texts))
@@ -240,7 +277,8 @@ class PairScorer:
                 yield first, join_videos(block)
                 first, block = first + len(block), []
             block.append(video)
-        yield first, join_videos(block)
+        if block:
+            yield first, join_videos(block)
 
     def _encode(self, videos: list[Any]) -> Iterator[EncodedVideos]:
         for video in read_ahead(self._decode, videos):
@@ -271,6 +309,13 @@ def _as_list(videos: Any) -> list[Any]:
     if not places:
         raise InvalidInputError("videos: expected at least one video, got none")
     return places
+
+
+def _gather(columns: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """The columns of all processes."""
+    from accelerate.utils import gather_object  # only an extra installs accelerate
+
+    return {place: column for some in gather_object([columns]) for place, column in some.items()}
 
 
 def _check_pairs(rows: list[Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from clipbert_hf import (
     ClipBertForVideoQuestionAnswering,
     ClipBertForVideoTextRetrieval,
     ClipBertModel,
-    ClipBertProcessor,
     InvalidInputError,
     VideoDecodeError,
 )
@@ -27,23 +25,6 @@ TEXTS = ["what is it ?", "what color", "what shape is it ? what color is it ?"]
 
 def frames(seed: int, number: int = 30, height: int = 48, width: int = 64) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (number, height, width, 3), dtype=np.uint8)
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("saved")
-    vocab = folder / "vocab.txt"
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "color", "shape", "is", "it", "?"]
-    vocab.write_text("\n".join(words))
-    torch.manual_seed(0)
-    model = ClipBertForVideoTextRetrieval(tiny_config()).eval()
-    with torch.no_grad():
-        for parameter in model.classifier.parameters():
-            parameter.mul_(30)
-    model.save_pretrained(folder)
-    options = {"size": {"longest_edge": 64}, "num_clips": 3, "image_std": (100.0, 100.0, 100.0)}
-    ClipBertProcessor.from_pretrained_parts(text=vocab, **options).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
