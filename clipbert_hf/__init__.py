@@ -16,6 +16,7 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .data_collator import ClipBertDataCollator
 from .errors import ClipBertError, InvalidInputError, VideoDecodeError
 from .model.configuration_clipbert import ClipBertConfig
 from .model.modeling_clipbert import (
@@ -56,6 +57,7 @@ for _task, _pipeline, _auto_class in (
 
 __all__ = [
     "ClipBertConfig",
+    "ClipBertDataCollator",
     "ClipBertError",
     "ClipBertForMultipleChoice",
     "ClipBertForPreTraining",

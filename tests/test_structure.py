@@ -94,6 +94,7 @@ ALLOWED = {
     "clipbert_hf.video.picture": ("clipbert_hf.video.orientation",),
     "clipbert_hf.model": MODEL,
     "clipbert_hf.model.configuration_clipbert": ("clipbert_hf.errors", "clipbert_hf.model.hub_code_clipbert"),
+    "clipbert_hf.data_collator": MODEL,
     "clipbert_hf.metrics": METRICS,
     "clipbert_hf.retrieval": ("clipbert_hf.retrieval", *MODEL),
     "clipbert_hf.training": ("clipbert_hf.training", "datasets_scripts", *MODEL, *METRICS),

@@ -86,6 +86,26 @@ def finish_in_place(pixels: torch.Tensor, options: Mapping[str, Any]) -> torch.T
     return pixels
 
 
+def statistics_of(options: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Mean and deviation, (3,) each, with which :func:`normalize_by_video` does what :func:`finish_in_place` does.
+
+    None where the options rescale pixels, which a mean and a deviation do not give to the last bit.
+    """
+    if options["do_rescale"]:
+        return None
+    if not options["do_normalize"]:
+        return torch.zeros(3), torch.ones(3)
+    blank = torch.empty(0)
+    mean, std = (per_colour(blank, options[name]).flatten() for name in ("image_mean", "image_std"))
+    return mean, std
+
+
+def normalize_by_video(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """Normalise uint8 pixels, (B, K, T, 3, L, L), by the statistics of each video, (B, 3), in float32."""
+    mean, std = (value.float()[:, None, None, :, None, None] for value in (mean, std))
+    return pixels.float().sub_(mean).div_(std)
+
+
 def per_colour(pixels: torch.Tensor, value: Any) -> torch.Tensor:
     """Turn one number, or one a colour, into a tensor (3, 1, 1) that goes with pixels."""
     return pixels.new_tensor(value).expand(3)[:, None, None]

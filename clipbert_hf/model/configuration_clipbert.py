@@ -65,6 +65,11 @@ class ClipBertConfig(PreTrainedConfig):
     """
 
     model_type = "clipbert"
+    # What Trainer does not gather in evaluations: of a data set it would fill the memory, and no metric asks for it.
+    keys_to_ignore_at_inference = [  # noqa: RUF012 (Trainer adds to it as a list)
+        *("last_hidden_state", "hidden_states", "attentions", "clip_logits"),
+        *("mlm_logits", "mlm_loss", "itm_loss"),
+    ]
 
     vocab_size: int = 30522
     hidden_size: int = 768

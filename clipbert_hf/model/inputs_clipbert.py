@@ -28,8 +28,8 @@ def check_rank(tensor: torch.Tensor | None, name: str, dims: str) -> None:
         )
 
 
-def check_visual_inputs(pixel_values_videos: torch.Tensor | None, grid_features: torch.Tensor | None) -> None:
-    """Check that exactly one of pixels and grid features is there, with the right rank.
+def number_of_videos(pixel_values_videos: torch.Tensor | None, grid_features: torch.Tensor | None) -> int:
+    """Count the videos, of which either pixels or grid features are there, with the right rank.
 
     Raises:
         InvalidInputError: If not.
@@ -40,16 +40,52 @@ def check_visual_inputs(pixel_values_videos: torch.Tensor | None, grid_features:
             + ("neither" if pixel_values_videos is None else "both")
         )
     check_rank(pixel_values_videos, "pixel_values_videos", "videos, clips, frames, 3, height, width")
-    if pixel_values_videos is not None and not pixel_values_videos.is_floating_point():
-        raise InvalidInputError(
-            f"pixel_values_videos must be normalised; got {pixel_values_videos.dtype}: call the video processor's "
-            "normalize_clips on the device"
-        )
     check_rank(grid_features, "grid_features", "videos, clips, frames, rows, columns, hidden")
+    return len(next(visual for visual in (pixel_values_videos, grid_features) if visual is not None))
+
+
+def check_visual_inputs(
+    pixel_values_videos: torch.Tensor | None,
+    grid_features: torch.Tensor | None,
+    pixel_mean: torch.Tensor | None = None,
+    pixel_std: torch.Tensor | None = None,
+) -> None:
+    """Check that exactly one of pixels and grid features is there, with the right rank, and normalised or to be so.
+
+    Args:
+        pixel_values_videos: (B, K, T, 3, H, W), normalised, or uint8 with the statistics.
+        grid_features: (B, K, T, R, C, D).
+        pixel_mean: What is taken off uint8 pixels, (B, 3), one row a video.
+        pixel_std: By what they are divided then, (B, 3).
+
+    Raises:
+        InvalidInputError: If not.
+    """
+    videos = number_of_videos(pixel_values_videos, grid_features)
     if pixel_values_videos is not None and pixel_values_videos.shape[3] != 3:
         raise InvalidInputError(
             f"pixel_values_videos must have 3 colours in dimension 3; got shape {tuple(pixel_values_videos.shape)}"
         )
+    statistics = {"pixel_mean": pixel_mean, "pixel_std": pixel_std}
+    given = {name: value for name, value in statistics.items() if value is not None}
+    if not given:
+        if pixel_values_videos is not None and not pixel_values_videos.is_floating_point():
+            raise InvalidInputError(
+                f"pixel_values_videos must be normalised; got {pixel_values_videos.dtype}: call the video processor's "
+                "normalize_clips on the device, or give uint8 with pixel_mean and pixel_std"
+            )
+        return
+    if len(given) == 1:
+        raise InvalidInputError(f"pixel_mean and pixel_std go together; got {next(iter(given))} alone")
+    if pixel_values_videos is None or pixel_values_videos.dtype != torch.uint8:
+        got = "grid_features" if pixel_values_videos is None else pixel_values_videos.dtype
+        raise InvalidInputError(f"pixel_mean and pixel_std are for uint8 pixels; got {got}, normalised already")
+    for name, value in given.items():
+        if value.shape != (videos, 3) or not value.is_floating_point():
+            raise InvalidInputError(
+                f"{name} must be floats of shape ({videos}, 3), one row a video; got {value.dtype} of shape "
+                f"{tuple(value.shape)}"
+            )
 
 
 def find_equal_frames(frame_indices: torch.Tensor, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:

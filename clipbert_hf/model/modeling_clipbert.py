@@ -35,6 +35,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from ..errors import InvalidInputError
 from .checkpointing_clipbert import blocks_of, checkpointed
+from .clip_assembly_clipbert import normalize_by_video
 from .configuration_clipbert import ClipBertConfig
 from .inputs_clipbert import (
     check_rank,
@@ -42,6 +43,7 @@ from .inputs_clipbert import (
     check_visual_inputs,
     find_equal_frames,
     match_texts_to_videos,
+    number_of_videos,
 )
 from .losses_clipbert import at_least_fp32, classification_loss, indexed_cross_entropy, rank_loss
 from .pretrained_parts_clipbert import load_pretrained_parts
@@ -353,6 +355,8 @@ class ClipBertPreTrainedModel(PreTrainedModel):
     main_input_name = "input_ids"
     input_modalities = ("video", "text")
     supports_gradient_checkpointing = True
+    # forward takes **kwargs, but no num_items_in_batch: Trainer is to divide by the accumulation steps itself.
+    accepts_loss_kwargs = False
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -441,7 +445,11 @@ class ClipBertModel(ClipBertPreTrainedModel):
         self.embeddings.word_embeddings = value
 
     def get_grid_features(
-        self, pixel_values_videos: torch.Tensor, frame_indices: torch.Tensor | None = None
+        self,
+        pixel_values_videos: torch.Tensor,
+        frame_indices: torch.Tensor | None = None,
+        pixel_mean: torch.Tensor | None = None,
+        pixel_std: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Run the CNN, once for however many texts are then scored against the videos.
 
@@ -450,11 +458,15 @@ class ClipBertModel(ClipBertPreTrainedModel):
             frame_indices: (B, K, T), which frame of its video each frame is, as the video processor tells with
                 ``return_metadata=True``. Frames that several clips share, as all do in a video shorter than a
                 clip, then pass the CNN once.
+            pixel_mean: As in :meth:`forward`.
+            pixel_std: As in :meth:`forward`.
 
         Returns:
             (B, K, T, R, C, D), for the argument ``grid_features`` of the models.
         """
-        check_visual_inputs(pixel_values_videos, None)
+        check_visual_inputs(pixel_values_videos, None, pixel_mean, pixel_std)
+        if pixel_mean is not None and pixel_std is not None:
+            pixel_values_videos = normalize_by_video(pixel_values_videos, pixel_mean, pixel_std)
         shape = pixel_values_videos.shape[:3]
         frames = pixel_values_videos.flatten(0, 2)  # (B * K * T, 3, H, W)
         if frame_indices is None:
@@ -474,6 +486,8 @@ class ClipBertModel(ClipBertPreTrainedModel):
         grid_features: torch.Tensor | None = None,
         texts_per_video: torch.Tensor | Sequence[int] | None = None,
         token_type_ids: torch.LongTensor | None = None,
+        pixel_mean: torch.Tensor | None = None,
+        pixel_std: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> ClipBertModelOutput:
         """Encode every clip of a video together with each of the video's texts.
@@ -481,21 +495,23 @@ class ClipBertModel(ClipBertPreTrainedModel):
         Args:
             input_ids: (N, M).
             attention_mask: (N, M), 0 at padding.
-            pixel_values_videos: (B, K, T, 3, H, W), from the processor.
+            pixel_values_videos: (B, K, T, 3, H, W), from the processor; uint8 with the two statistics.
             grid_features: (B, K, T, R, C, D), instead of pixels.
             texts_per_video: (B,), how many of the texts belong to each video; may be left out where there is one
                 text a video or only one video.
             token_type_ids: (N, M), by default 0.
+            pixel_mean: What is taken off uint8 pixels, (B, 3), one row a video; :class:`ClipBertDataCollator` adds it.
+            pixel_std: By what they are divided then, (B, 3).
             **kwargs: ``output_hidden_states``, ``output_attentions``, ``return_dict``.
 
         Raises:
             InvalidInputError: If a shape or an index is wrong.
         """
         check_text_inputs(input_ids, attention_mask, vocab_size=self.config.vocab_size)
-        check_visual_inputs(pixel_values_videos, grid_features)
+        check_visual_inputs(pixel_values_videos, grid_features, pixel_mean, pixel_std)
         self._check_text_length(input_ids)
         if pixel_values_videos is not None:
-            grid_features = self.get_grid_features(pixel_values_videos)
+            grid_features = self.get_grid_features(pixel_values_videos, pixel_mean=pixel_mean, pixel_std=pixel_std)
         assert grid_features is not None  # check_visual_inputs made sure of it
         videos, clips = grid_features.shape[:2]
         video_of_text = match_texts_to_videos(
@@ -586,10 +602,10 @@ class ClipBertClipScorer(ClipBertPreTrainedModel):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def get_grid_features(
-        self, pixel_values_videos: torch.Tensor, frame_indices: torch.Tensor | None = None
+        self, pixel_values_videos: torch.Tensor, frame_indices: torch.Tensor | None = None, **kwargs: Any
     ) -> torch.Tensor:
         """See :meth:`ClipBertModel.get_grid_features`."""
-        return self.clipbert.get_grid_features(pixel_values_videos, frame_indices)
+        return self.clipbert.get_grid_features(pixel_values_videos, frame_indices, **kwargs)
 
     def _aggregate(self, clip_logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The logits of clips, (N, K, L), and of videos, (N, L), both in fp32 at least."""
@@ -599,11 +615,6 @@ class ClipBertClipScorer(ClipBertPreTrainedModel):
 
 def _mlp(hidden_size: int, num_outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(hidden_size, hidden_size * 2), nn.ReLU(), nn.Linear(hidden_size * 2, num_outputs))
-
-
-def _number_of_videos(pixel_values_videos: torch.Tensor | None, grid_features: torch.Tensor | None) -> int:
-    check_visual_inputs(pixel_values_videos, grid_features)
-    return len(next(visual for visual in (pixel_values_videos, grid_features) if visual is not None))
 
 
 class ClipBertForVideoQuestionAnswering(ClipBertClipScorer):
@@ -691,7 +702,7 @@ class ClipBertForMultipleChoice(ClipBertClipScorer):
         check_rank(attention_mask, "attention_mask", "questions, choices, tokens")
         questions, choices, _ = input_ids.shape
         if texts_per_video is None:
-            videos = _number_of_videos(pixel_values_videos, grid_features)
+            videos = number_of_videos(pixel_values_videos, grid_features)
             # One question a video, or all questions of the only video; anything else is an error further down.
             texts_per_video = [choices * (questions if videos == 1 else 1)] * videos
         else:
@@ -764,7 +775,7 @@ class ClipBertForVideoTextRetrieval(ClipBertClipScorer):
                 video_of_text = match_texts_to_videos(
                     texts_per_video,
                     texts=len(input_ids),
-                    videos=_number_of_videos(pixel_values_videos, grid_features),
+                    videos=number_of_videos(pixel_values_videos, grid_features),
                     device=logits.device,
                 )
                 loss = rank_loss(logits, labels, video_of_text, self.config.rank_margin)

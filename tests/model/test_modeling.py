@@ -457,3 +457,62 @@ def test_base_model_ties_the_decoder_to_the_word_embeddings():
     model.resize_token_embeddings(64)
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
     assert model.get_output_embeddings().bias.shape == (64,)
+
+
+# --- Bytes for pixels, normalised by the model ---
+
+
+def byte_inputs(**options):
+    pixels = torch.randint(0, 256, (2, 3, 2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    mean, std = torch.tensor([[123.675, 116.28, 103.53], [1.5, 0, 3]]), torch.tensor([[1.0, 1, 1], [58.4, 57.1, 57.4]])
+    statistics = {"pixel_mean": mean, "pixel_std": std}
+    return {**tiny_inputs(), "pixel_values_videos": pixels, **statistics, **options}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_bytes_are_normalised_by_the_statistics_of_each_video(dtype):
+    model = ClipBertForVideoQuestionAnswering(tiny_config()).eval().to(dtype)
+    inputs = byte_inputs()
+    normalized = inputs["pixel_values_videos"].float()
+    for video in range(2):
+        for colour in range(3):
+            normalized[video, :, :, colour] -= inputs["pixel_mean"][video, colour]
+            normalized[video, :, :, colour] /= inputs["pixel_std"][video, colour]
+    with torch.no_grad():
+        grid = model.get_grid_features(normalized)
+        statistics = {name: inputs[name] for name in ("pixel_mean", "pixel_std")}
+        assert torch.equal(model.get_grid_features(inputs["pixel_values_videos"], **statistics), grid)
+        frames = torch.arange(6).reshape(1, 3, 2).expand(2, 3, 2)
+        assert torch.equal(model.get_grid_features(inputs["pixel_values_videos"], frames, **statistics), grid)
+        expected = model(**{**tiny_inputs(), "pixel_values_videos": normalized})
+        assert torch.equal(model(**inputs).logits, expected.logits)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"pixel_mean": None, "pixel_std": None},
+            r"must be normalised; got torch.uint8: .* or give uint8 with pixel_me",
+        ),
+        ({"pixel_mean": None}, "pixel_mean and pixel_std go together; got pixel_std alone"),
+        ({"pixel_std": None}, "pixel_mean and pixel_std go together; got pixel_mean alone"),
+        (
+            {"pixel_values_videos": torch.zeros(2, 3, 2, 3, 64, 64)},
+            r"uint8 pixels; got torch.float32, normalised already",
+        ),
+        (
+            {"pixel_values_videos": None, "grid_features": torch.zeros(2, 3, 2, 1, 1, 32)},
+            "got grid_features, normalised",
+        ),
+        (
+            {"pixel_mean": torch.zeros(1, 3)},
+            r"pixel_mean must be floats of shape \(2, 3\), one row a video; got .* \(1, 3\)",
+        ),
+        ({"pixel_std": torch.ones(2, 3, dtype=torch.long)}, r"pixel_std must be floats of shape .*got torch.int64"),
+    ],
+)
+def test_statistics_that_do_not_fit(change, message):
+    model = ClipBertForVideoQuestionAnswering(tiny_config()).eval()
+    with pytest.raises(InvalidInputError, match=message):
+        model(**byte_inputs(**change))
