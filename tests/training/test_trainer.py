@@ -10,8 +10,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 from reference_inputs import tiny_config
+from script_runs import ROOT
 from torch import nn
 from transformers import BertTokenizer, Trainer, TrainingArguments
+from video_files import write_video
 
 from clipbert_hf import (
     ClipBertDataCollator,
@@ -246,3 +248,15 @@ def test_the_curve_of_our_loop(accumulation: int, processor: ClipBertProcessor, 
     assert any(
         not torch.equal(start[name], tensor) for name, tensor in model.state_dict().items() if "grid_backbone" in name
     )
+
+
+def test_what_the_readme_says(processor: ClipBertProcessor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = (ROOT / "README.md").read_text("utf-8").split("## Train with transformers' Trainer\n")[1]
+    code = section.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "bikes.mp4", np.zeros((8, 48, 64, 3), dtype=np.uint8), fps=8)
+    model = make_model(id2label={0: "horses", 1: "bikes"}, label2id={"horses": 0, "bikes": 1})
+    before = model.classifier[2].bias.detach().clone()
+    exec(code, {"processor": processor, "model": model})
+    step = (model.classifier[2].bias - before).tolist()
+    assert step[0] < 0 < step[1]
