@@ -120,7 +120,7 @@ class ClipBertDataCollator:
             )
         else:
             texts = self._row_texts(features)  # before videos are decoded, which takes longer
-            pixels = [self._read(place, row) for place, row in enumerate(features)]
+            pixels = self._read_all(features)
         batch = {**self._join_pixels(pixels), **texts.tensors}
         if texts.counts is not None:
             batch["texts_per_video"] = torch.tensor(texts.counts)
@@ -136,12 +136,23 @@ class ClipBertDataCollator:
             options["pixel_dtype"] = "uint8"
         return options
 
-    def _read(self, place: int, row: Mapping[str, Any]) -> torch.Tensor:
-        """The clips of a row's video, (1, K, T, 3, L, L)."""
-        column = _one_of(place, row, _VISUAL)
+    def _read_all(self, rows: Sequence[Mapping[str, Any]]) -> list[torch.Tensor]:
+        """The clips of each row's video; a file that several rows are about is read once, unless clips are drawn."""
+        are_drawn = self._complete_options()["sampling_strategy"] == "random"
+        read: dict[Any, torch.Tensor] = {}
+        videos = []
+        for place, row in enumerate(rows):
+            column = _one_of(place, row, _VISUAL)
+            key = place if are_drawn or not isinstance(row[column], str) else (column, row[column])
+            if key not in read:
+                read[key] = self._read(place, column, row[column])
+            videos.append(read[key])
+        return videos
+
+    def _read(self, place: int, column: str, source: Any) -> torch.Tensor:
+        """The clips of a video, (1, K, T, 3, L, L)."""
         options = {**self.video_options, "pixel_dtype": self._complete_options()["pixel_dtype"]}
         try:
-            source = row[column]
             if column == "image":
                 (source,) = list_images([source])
                 options |= {"num_clips": 1, "num_frames": 1}

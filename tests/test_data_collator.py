@@ -191,6 +191,28 @@ def test_random_clips_differ_from_batch_to_batch(processor: ClipBertProcessor, v
     assert not torch.equal(first, second)
 
 
+@pytest.mark.parametrize(("strategy", "times"), [("dense", 2), ("random", 4)])
+def test_a_file_is_read_once_a_batch_unless_clips_are_drawn(
+    processor: ClipBertProcessor, videos: list[str], strategy: str, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Any] = []
+    original = type(processor.video_processor).preprocess
+
+    def record(self: Any, sources: Any, **options: Any) -> Any:
+        read.extend(sources)
+        return original(self, sources, **options)
+
+    monkeypatch.setattr(type(processor.video_processor), "preprocess", record)
+    rows = [{"video": videos[place], "text": "red"} for place in (0, 0, 1, 0)]
+    batch = ClipBertDataCollator(processor, sampling_strategy=strategy)(rows)
+    assert len(read) == times
+    assert len(batch["pixel_values_videos"]) == 4
+    monkeypatch.undo()
+    if strategy == "dense":
+        expected = processor.video_processor([row["video"] for row in rows])["pixel_values_videos"]
+        assert torch.equal(normalized(batch), expected)
+
+
 # --- Processed samples ---
 
 
