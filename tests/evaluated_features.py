@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import sharded_on_cpu
@@ -32,8 +33,8 @@ def run(data: Path, begin: Path, output: Path) -> set[tuple[bool, torch.dtype]]:
     seen: set[tuple[bool, torch.dtype]] = set()
     get_grid_features = ClipBertModel.get_grid_features
 
-    def noted(model: ClipBertModel, *arguments: torch.Tensor) -> torch.Tensor:
-        grid = get_grid_features(model, *arguments)
+    def noted(model: ClipBertModel, *arguments: torch.Tensor, **named: Any) -> torch.Tensor:
+        grid = get_grid_features(model, *arguments, **named)
         seen.add((model.training, grid.dtype))
         return grid
 

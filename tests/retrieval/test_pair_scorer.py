@@ -39,7 +39,7 @@ def expected(scorer):
     def by_hand(texts, videos):
         columns = []
         for video in videos:
-            inputs = scorer.processor(text=texts, videos=[video])
+            inputs = scorer.processor(text=[texts], videos=[video])
             with torch.no_grad():
                 columns.append(scorer.model(**inputs).scores.numpy())
         return np.stack(columns, axis=1)
@@ -70,7 +70,7 @@ def test_videos_of_different_grids(saved, tmp_path):
     videos = [frames(0), frames(1, height=64, width=64), frames(2, height=64, width=32)]
     scores = scorer.score(TEXTS, videos)
     for place, video in enumerate(videos):
-        inputs = scorer.processor(text=TEXTS, videos=[video], do_pad=False, size={"longest_edge": 128})
+        inputs = scorer.processor(text=[TEXTS], videos=[video], do_pad=False, size={"longest_edge": 128})
         with torch.no_grad():
             np.testing.assert_allclose(scores[:, place], scorer.model(**inputs).scores.numpy(), atol=1e-5)
 
