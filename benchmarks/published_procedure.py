@@ -1,9 +1,9 @@
-"""How the released code scores texts against videos, written anew after the description of it, to measure against.
+"""How the released code scores texts against videos and trains, written anew after its description, to measure against.
 
 For every video and every block of texts it goes through the clips one after another: the CNN on the clip's frames
 (again for each block), the mean over frames, the embedded grid repeated for each text of the block, and all layers of
-the encoder on all tokens. Texts are padded to the longest text allowed, and a mask hides the padding. Everything is in
-fp32.
+the encoder on all tokens. Texts are padded to the longest text allowed, and a mask hides the padding. A training step goes
+clip by clip through CNN and encoder too, each clip of all videos with all of their texts. Everything is in fp32.
 
 The weights are those of a model of ours, so that scores can be compared. Parts that only have one way to be computed,
 such as a convolution or a layer of embeddings, are the model's; the flow and the attention are here.
@@ -53,20 +53,42 @@ def published_scores(
         blocks = []
         for first in range(0, len(input_ids), texts_at_once):
             block = slice(first, first + texts_at_once)
-            logits = [_score_clip(model, frames, input_ids[block], attention_mask[block]) for frames in clips]
+            logits = [_score_clip(model, frames[None], input_ids[block], attention_mask[block]) for frames in clips]
             video_logits = aggregate_clip_logits(torch.stack(logits, dim=1), aggregation)
             blocks.append(video_logits.softmax(-1)[:, 1])
         columns.append(torch.cat(blocks))
     return torch.stack(columns, dim=1)
 
 
+def published_loss(
+    model: ClipBertForVideoTextRetrieval,
+    pixel_values_videos: torch.Tensor,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    labels: torch.Tensor,
+) -> torch.Tensor:
+    """The loss of a training step, without dropout, which is left out on both sides.
+
+    Args:
+        model: In fp32.
+        pixel_values_videos: (videos, clips, frames, 3, height, width).
+        input_ids: As many texts for each video, in order, padded to one length, (texts, tokens).
+        attention_mask: 0 at padding, (texts, tokens).
+        labels: 1 where text and video match, else 0, (texts,).
+    """
+    aggregation = cast("ScoreAggregation", model.config.score_aggregation)
+    logits = [_score_clip(model, frames, input_ids, attention_mask) for frames in pixel_values_videos.unbind(1)]
+    return F.cross_entropy(aggregate_clip_logits(torch.stack(logits, dim=1), aggregation), labels)
+
+
 def _score_clip(
     model: ClipBertForVideoTextRetrieval, frames: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor
 ) -> torch.Tensor:
-    """Logits (texts, 2) of a block of texts with the frames of a clip, (frames, 3, height, width)."""
+    """Logits (texts, 2) of texts, as many for each video, with a clip, (videos, frames, 3, height, width)."""
     base = model.clipbert
-    grid = base.grid_backbone(frames).mean(0, keepdim=True)  # (1, rows, columns, hidden)
-    visual = base.visual_embeddings(grid).repeat(len(input_ids), 1, 1)  # (texts, cells, hidden)
+    grid = base.grid_backbone(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).mean(1)
+    visual = base.visual_embeddings(grid)  # (videos, cells, hidden)
+    visual = visual.repeat_interleave(len(input_ids) // len(frames), dim=0)  # (texts, cells, hidden)
     hidden = torch.cat([base.embeddings(input_ids=input_ids), visual], dim=1)
     mask = torch.cat([attention_mask, attention_mask.new_ones(visual.shape[:2])], dim=1)
     added_scores = (1.0 - mask[:, None, None].to(hidden.dtype)) * _HIDDEN_SCORE
