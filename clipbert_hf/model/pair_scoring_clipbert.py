@@ -24,10 +24,6 @@ from .inputs_clipbert import check_rank, check_text_inputs, check_visual_inputs
 from .losses_clipbert import at_least_fp32
 from .modeling_clipbert import (
     ClipBertClipScorer,
-    ClipBertForMultipleChoice,
-    ClipBertForPreTraining,
-    ClipBertForVideoRegression,
-    ClipBertForVideoTextRetrieval,
     ScoreAggregation,
     aggregate_clip_logits,
 )
@@ -85,7 +81,7 @@ class ClipBertPairScorer:
     def __init__(
         self, model: ClipBertClipScorer, *, dtype: torch.dtype | None = None, pairs_at_once: int | None = None
     ) -> None:
-        if not isinstance(model, ClipBertClipScorer):
+        if not is_kind(model, "ClipBertClipScorer"):
             raise InvalidInputError(f"model must be one with a head, such as for retrieval; got {type(model).__name__}")
         if pairs_at_once is not None and pairs_at_once < 1:
             raise InvalidInputError(f"pairs_at_once must be at least 1; got {pairs_at_once}")
@@ -349,11 +345,11 @@ class BlockSize:
 
 def scores_of(model: ClipBertClipScorer, logits: torch.Tensor) -> torch.Tensor:
     """What a task compares, from aggregated logits (…, L); see :class:`ClipBertPairsOutput`."""
-    if isinstance(model, ClipBertForVideoTextRetrieval) and model.config.retrieval_loss == "rank":
+    if is_kind(model, "ClipBertForVideoTextRetrieval") and model.config.retrieval_loss == "rank":
         return logits.squeeze(-1).sigmoid()
-    if isinstance(model, (ClipBertForVideoTextRetrieval, ClipBertForPreTraining)):
+    if is_kind(model, "ClipBertForVideoTextRetrieval", "ClipBertForPreTraining"):
         return logits.softmax(-1)[..., 1]
-    if isinstance(model, (ClipBertForMultipleChoice, ClipBertForVideoRegression)):
+    if is_kind(model, "ClipBertForMultipleChoice", "ClipBertForVideoRegression"):
         return logits.squeeze(-1)
     return logits.sigmoid() if model.config.problem_type == "multi_label_classification" else logits.softmax(-1)
 
@@ -368,10 +364,18 @@ def ranking_scores(model: ClipBertClipScorer, logits: torch.Tensor) -> torch.Ten
     return logits[..., 1] - logits[..., 0] if logits.shape[-1] == 2 else logits.squeeze(-1)
 
 
-def _head(model: ClipBertClipScorer) -> nn.Module:
-    if isinstance(model, ClipBertForPreTraining):
+def is_kind(model: nn.Module, *names: str) -> bool:
+    """Whether a model is of a class of one of these names.
+
+    By name, since a model with the code of its repository and one of the installed package have classes of their own.
+    """
+    return any(each.__name__ in names for each in type(model).__mro__)
+
+
+def _head(model: Any) -> nn.Module:
+    if is_kind(model, "ClipBertForPreTraining"):
         return model.cls.seq_relationship
-    return model.regressor if isinstance(model, ClipBertForVideoRegression) else cast("nn.Module", model.classifier)
+    return model.regressor if is_kind(model, "ClipBertForVideoRegression") else model.classifier
 
 
 def _ambient_dtype(model: ClipBertClipScorer) -> torch.dtype:

@@ -10,6 +10,7 @@ import torch
 from transformers import Pipeline
 
 from ..errors import InvalidInputError
+from .pair_scoring_clipbert import ClipBertPairScorer
 from .pipeline_inputs_clipbert import as_rows
 
 
@@ -52,6 +53,7 @@ class ClipBertPipeline(Pipeline):
             raise InvalidInputError("the pipeline needs processor=…, a ClipBertProcessor; the model folder holds none")
         # The base class asks for a tokenizer before it makes batches.
         self.tokenizer = self.processor.tokenizer
+        self._scorer: ClipBertPairScorer | None = None
 
     def _sanitize_parameters(
         self, top_k: int | None = None, return_clip_scores: bool | None = None, **video_options: Any
@@ -102,22 +104,37 @@ class ClipBertPipeline(Pipeline):
         """Score videos whose clips have one shape, together."""
         features = [sample for sample, *_ in samples]
         counts = [len(sample["input_ids"]) for sample in features]
-        # Clips of a short video share frames.
-        grid_features = self.model.get_grid_features(
-            torch.cat([sample["pixel_values_videos"] for sample in features]),
-            torch.cat([sample["frame_indices"] for sample in features]),
+        inner = features[0]["input_ids"].shape[1:-1]  # (), or (choices,)
+        tokens = self._pad(features)
+        texts_per_question = len(tokens["input_ids"]) // sum(counts)
+        video_of_text = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts) * texts_per_question)
+        if self._scorer is None or self._scorer.model is not self.model:
+            self._scorer = ClipBertPairScorer(self.model)
+        outputs = self._scorer.score_pairs(
+            tokens["input_ids"],
+            tokens["attention_mask"],
+            # Clips of a short video share frames.
+            videos=self._scorer.encode_videos(
+                torch.cat([sample["pixel_values_videos"] for sample in features]),
+                torch.cat([sample["frame_indices"] for sample in features]),
+            ),
+            pairs=torch.stack([torch.arange(len(video_of_text)), video_of_text], dim=1),
         )
-        outputs = self.model(**self._pad(features), grid_features=grid_features, texts_per_video=counts)
+        logits, clip_logits = outputs.logits, outputs.clip_logits  # (texts, labels), (texts, clips, labels)
+        assert logits is not None  # where there are pairs
+        assert clip_logits is not None
+        if inner:
+            logits = logits.unflatten(0, (-1, *inner)).squeeze(-1)
+            clip_logits = clip_logits.unflatten(0, (-1, *inner)).squeeze(-1).transpose(1, 2)
         return [
-            [row, is_single, logits, clip_logits, sample["clip_seconds"][0]]
-            for (sample, row, is_single), logits, clip_logits in zip(
-                samples, outputs.logits.split(counts), outputs.clip_logits.split(counts), strict=True
+            [row, is_single, of_video, of_clips, sample["clip_seconds"][0]]
+            for (sample, row, is_single), of_video, of_clips in zip(
+                samples, logits.split(counts), clip_logits.split(counts), strict=True
             )
         ]
 
     def _pad(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Bring the tokens of several videos to one length, (texts, tokens) or (questions, choices, tokens)."""
-        inner = features[0]["input_ids"].shape[1:-1]
+        """Bring the tokens of several videos to one length, (texts, tokens); of each choice for multiple choice."""
         rows = [
             {"input_ids": ids, "attention_mask": mask}
             for sample in features
@@ -126,7 +143,7 @@ class ClipBertPipeline(Pipeline):
             )
         ]
         tokens = self.tokenizer.pad(rows, return_tensors="pt").to(self.device)
-        return {name: tokens[name].unflatten(0, (-1, *inner)) for name in ("input_ids", "attention_mask")}
+        return {name: tokens[name] for name in ("input_ids", "attention_mask")}
 
     def postprocess(
         self, model_outputs: dict[str, Any], top_k: int | None = None, return_clip_scores: bool = False
