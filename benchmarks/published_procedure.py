@@ -2,8 +2,8 @@
 
 For every video and every block of texts it goes through the clips one after another: the CNN on the clip's frames
 (again for each block), the mean over frames, the embedded grid repeated for each text of the block, and all layers of
-the encoder on all tokens. Texts are padded to the longest text allowed, and a mask hides the padding. A training step goes
-clip by clip through CNN and encoder too, each clip of all videos with all of their texts. Everything is in fp32.
+the encoder on all tokens. Texts are padded to the longest text allowed, and a mask hides the padding. A training step
+goes clip by clip through CNN and encoder too, each clip of all videos with all of their texts. Everything is in fp32.
 
 The weights are those of a model of ours, so that scores can be compared. Parts that only have one way to be computed,
 such as a convolution or a layer of embeddings, are the model's; the flow and the attention are here.
