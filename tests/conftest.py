@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from script_runs import TINY
 # How fast examples are made says something about the machine, and nothing about the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+# A forked process must not free what its parent left behind: FFmpeg's scaler waits for threads that did not come along.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=gc.freeze, after_in_parent=gc.unfreeze)
 
 # ``make conformance`` runs what needs transformers' own tests; what is left of the folder needs none of them.
 collect_ignore_glob = ["conformance/fetch.py", "conformance/run.py"]

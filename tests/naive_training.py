@@ -216,7 +216,7 @@ def load_weights(model: NaiveClipBert, saved: dict[str, torch.Tensor]) -> None:
 def decode(video: str) -> tuple[list[np.ndarray], float]:
     """All frames in order, uint8 (H, W, 3), and how many there are a second."""
     with av.open(video) as container:
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        frames = [frame.to_ndarray(format="rgb24", threads=1) for frame in container.decode(video=0)]
         return frames, float(container.streams.video[0].average_rate)
 
 

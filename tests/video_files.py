@@ -214,7 +214,7 @@ def write_animation(path: Path, frames: int, milliseconds: int = 100) -> None:
 def decode_everything(path: Path | str) -> list[np.ndarray]:
     """All frames of a file by plain sequential decoding, RGB (height, width, 3); what the back ends must match."""
     with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        return [frame.to_ndarray(format="rgb24", threads=1) for frame in container.decode(video=0)]
 
 
 def real_clip(name: str) -> Path:

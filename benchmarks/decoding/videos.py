@@ -32,7 +32,7 @@ def join_clips(clips: list[Path], target: Path, width: int, height: int, *, seco
     frames = []
     for clip in clips:
         with av.open(str(clip)) as container:
-            frames += [frame.reformat(width, height, "yuv420p") for frame in container.decode(video=0)]
+            frames += [frame.reformat(width, height, "yuv420p", threads=1) for frame in container.decode(video=0)]
     with av.open(str(target), "w") as container:
         stream: Any = container.add_stream("libx264", rate=fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"

@@ -167,7 +167,7 @@ def _compare(written: VideoFile, samples: list[Sample]) -> list[float]:
     found = []
     for number, (frame, _) in enumerate(written.frames()):
         if number in wanted:
-            found.append(psnr(frame.to_ndarray(format="rgb24"), wanted[number]))
+            found.append(psnr(frame.to_ndarray(format="rgb24", threads=1), wanted[number]))
     return found
 
 

@@ -224,7 +224,7 @@ def write_see_through(path: Path, codec: str, pixel_format: str) -> Path:
         stream: Any = container.add_stream(codec, rate=FPS)
         stream.width, stream.height, stream.pix_fmt = 64, 48, pixel_format
         for number in range(3):
-            frame = av.VideoFrame.from_ndarray(see_through(), format="rgba").reformat(format=pixel_format)
+            frame = av.VideoFrame.from_ndarray(see_through(), format="rgba").reformat(format=pixel_format, threads=1)
             frame.pts, frame.time_base = number, Fraction(1, FPS)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

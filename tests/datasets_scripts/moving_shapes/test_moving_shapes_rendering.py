@@ -16,7 +16,7 @@ from datasets_scripts.moving_shapes.rendering import encode_mp4, is_complete_mp4
 
 def decode(path: Path) -> np.ndarray:
     with av.open(str(path)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        return np.stack([frame.to_ndarray(format="rgb24", threads=1) for frame in container.decode(video=0)])
 
 
 def test_files_have_the_promised_form(folder: Path) -> None:

@@ -25,7 +25,7 @@ def write(path: Path, codec: str, pixel_format: str, pixels: np.ndarray, options
         stream.pix_fmt = pixel_format
         source = "rgba" if pixels.shape[2] == 4 else "rgb24"
         for number in range(3):
-            frame = av.VideoFrame.from_ndarray(pixels, format=source).reformat(format=pixel_format)
+            frame = av.VideoFrame.from_ndarray(pixels, format=source).reformat(format=pixel_format, threads=1)
             frame.pts, frame.time_base = number, Fraction(1, 10)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
