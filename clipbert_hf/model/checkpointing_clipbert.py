@@ -34,6 +34,19 @@ def blocks_of(network: nn.Module) -> list[nn.Module]:
     return blocks
 
 
+def stages_of(network: nn.Module) -> list[nn.Module]:
+    """Find the stages of a CNN: what stands in a row at its top; its blocks where there is no such row.
+
+    Checkpoints around stages keep a third of what those around blocks keep, and need the activations of a whole stage
+    backward: less in all if few frames pass at a time.
+
+    Args:
+        network: Any CNN of timm.
+    """
+    stages = [child for child in network.children() if not _is_layer(child)]
+    return stages if len(stages) > 1 else blocks_of(network)
+
+
 def _is_row(module: nn.Module) -> bool:
     return type(module).forward is nn.Sequential.forward or isinstance(module, nn.ModuleList)
 

@@ -34,7 +34,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
 from ..errors import InvalidInputError
-from .checkpointing_clipbert import blocks_of, checkpointed
+from .checkpointing_clipbert import blocks_of, checkpointed, stages_of
 from .clip_assembly_clipbert import normalize_by_video
 from .configuration_clipbert import ClipBertConfig
 from .inputs_clipbert import (
@@ -155,6 +155,9 @@ def _move_stride_to_1x1(backbone: nn.Module, name: str) -> None:
         )
 
 
+_FRAMES_CHECKPOINTED = 2
+
+
 class ClipBertGridBackbone(nn.Module):
     """Frames to grid features: CNN, 3x3 convolution, 2x2 max-pool, ReLU.
 
@@ -214,8 +217,12 @@ class ClipBertGridBackbone(nn.Module):
             frames = frames.flip(1)
         if self.gradient_checkpointing and self.training:
             # transformers sets both attributes.
-            with checkpointed([*blocks_of(self.backbone), self.grid_encoder], self._gradient_checkpointing_func):
-                grid = self._encode(frames)
+            # Where no statistics are taken over frames, a few at a time need less memory backward.
+            few = self.freeze_batch_norm
+            parts = stages_of(self.backbone) if few else blocks_of(self.backbone)
+            with checkpointed([*parts, self.grid_encoder], self._gradient_checkpointing_func):
+                each = frames.split(_FRAMES_CHECKPOINTED if few else len(frames))
+                grid = torch.cat([self._encode(some) for some in each])
         else:
             grid = self._encode(frames)
         return grid.permute(0, 2, 3, 1)  # (frames, rows, columns, hidden)
