@@ -1,6 +1,7 @@
 """Convert a published ClipBERT checkpoint to a folder that ``from_pretrained`` and the Hub load.
 
-Run ``python -m clipbert_hf.convert_original_checkpoint --checkpoint X.pt --task qa --output DIR``.
+Run ``python -m clipbert_hf.convert_original_checkpoint --checkpoint X.pt --output DIR``, with ``--task`` where the
+heads of the checkpoint fit several.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,10 @@ TASKS: dict[str, type[ClipBertPreTrainedModel]] = {
     "regression": ClipBertForVideoRegression,
     "pretraining": ClipBertForPreTraining,
 }
+
+# The published retrieval and question answering models were trained with LogSumExp, but for FrameQA (mean).
+_PUBLISHED_AGGREGATION = {"qa": "lse", "retrieval": "lse"}
+_TIED_DECODER = "cls.predictions.decoder.weight"
 
 _RESNETS = {(3, 4, 6, 3): "resnet50", (3, 4, 23, 3): "resnet101", (3, 8, 36, 3): "resnet152"}
 
@@ -97,8 +103,43 @@ def rename_published(name: str) -> str | None:
     return name
 
 
+def infer_task(state: Mapping[str, torch.Tensor]) -> str:
+    """Tell the task of a published checkpoint from the shapes of its heads.
+
+    A classifier of two outputs is that of retrieval, as published; open-ended question answering has hundreds.
+
+    Args:
+        state: Published names to tensors.
+
+    Returns:
+        One of :data:`TASKS`.
+
+    Raises:
+        InvalidInputError: If the heads are those of no task or of several, which the message names.
+    """
+    candidates: list[str] = []
+    classifier = state.get("transformer.classifier.2.weight")
+    if classifier is not None:
+        by_outputs = {1: ["multiple-choice", "retrieval"], 2: ["retrieval"]}
+        candidates += by_outputs.get(classifier.shape[0], ["qa"])
+    if any(name.startswith("transformer.regressor.") for name in state):
+        candidates.append("regression")
+    if any(name.startswith("transformer.cls.") for name in state):
+        candidates.append("pretraining")
+    if not candidates:
+        raise InvalidInputError("this is no ClipBERT checkpoint: it has none of the heads of " + ", ".join(TASKS))
+    if len(candidates) > 1:
+        why = ", whose heads have equal shapes" if classifier is not None and len(candidates) == 2 else ""
+        raise InvalidInputError(f"the checkpoint may be of {' or '.join(candidates)}{why}: say which, as --task")
+    return candidates[0]
+
+
 def infer_config(
-    state: Mapping[str, torch.Tensor], task: str, *, num_attention_heads: int | None = None
+    state: Mapping[str, torch.Tensor],
+    task: str,
+    *,
+    num_attention_heads: int | None = None,
+    score_aggregation: str | None = None,
 ) -> ClipBertConfig:
     """Read the sizes of a model from the shapes in a published checkpoint.
 
@@ -106,6 +147,8 @@ def infer_config(
         state: Published names to tensors.
         task: One of :data:`TASKS`.
         num_attention_heads: The one size that no shape shows; by default one head for each 64 of the hidden size.
+        score_aggregation: ``mean``, ``max`` or ``lse``, as the checkpoint was trained. By default that of most
+            published models of the task: ``lse`` for qa (but FrameQA: ``mean``) and retrieval, ``mean`` for the others.
 
     Raises:
         InvalidInputError: If a tensor that shows a size is missing, or the CNN is no ResNet of bottlenecks.
@@ -129,13 +172,16 @@ def infer_config(
     if task in ("qa", "retrieval"):
         outputs = shape("transformer.classifier.2.weight")[0]
         options = {"num_labels": outputs} if task == "qa" else {}
-        options["score_aggregation"] = "lse"
         if task == "retrieval" and outputs == 1:
             options["retrieval_loss"] = "rank"
     if task == "pretraining":
-        options["tie_word_embeddings"] = torch.equal(
-            state[f"{embeddings}word_embeddings.weight"], state["transformer.cls.predictions.decoder.weight"]
-        )
+        # Some writers leave a tied decoder out.
+        decoder = state.get(f"transformer.{_TIED_DECODER}")
+        tied = decoder is None or torch.equal(state[f"{embeddings}word_embeddings.weight"], decoder)
+        options["tie_word_embeddings"] = tied
+    aggregation = score_aggregation or _PUBLISHED_AGGREGATION.get(task)
+    if aggregation is not None:
+        options["score_aggregation"] = aggregation
     return ClipBertConfig(
         vocab_size=vocab_size,
         hidden_size=hidden_size,
@@ -163,9 +209,8 @@ def load_published_state(model: ClipBertPreTrainedModel, state: Mapping[str, tor
     renamed.pop(None, None)
     unexpected = sorted(published for name, published in renamed.items() if name not in ours)
     # The published batch norms are frozen and count no batches; a tied decoder may be left out of a checkpoint.
-    missing = sorted(
-        name for name in ours if name not in renamed and not name.endswith(("num_batches_tracked", "decoder.bias"))
-    )
+    optional = ("num_batches_tracked", "decoder.bias", *([_TIED_DECODER] if model.config.tie_word_embeddings else []))
+    missing = sorted(name for name in ours if name not in renamed and not name.endswith(optional))
     if unexpected or missing:
         raise InvalidInputError(
             f"the checkpoint does not fit {type(model).__name__} (is --task right?): "
@@ -180,10 +225,11 @@ def load_published_state(model: ClipBertPreTrainedModel, state: Mapping[str, tor
 
 def convert(
     checkpoint: str | Path,
-    task: str,
+    task: str | None,
     output: str | Path,
     *,
     num_attention_heads: int | None = None,
+    score_aggregation: str | None = None,
     vocab: str | Path = "google-bert/bert-base-uncased",
     answers: str | Path | None = None,
     size: int = 448,
@@ -192,21 +238,30 @@ def convert(
 
     Args:
         checkpoint: The published ``.pt`` file; only tensors are read from it, never code.
-        task: One of :data:`TASKS`.
+        task: One of :data:`TASKS`. None: told by :func:`infer_task`, or ``qa`` if there are answers.
         output: The folder to write.
         num_attention_heads: See :func:`infer_config`.
+        score_aggregation: See :func:`infer_config`.
         vocab: The tokenizer: a ``vocab.txt``, a folder or a Hub id.
-        answers: For ``qa``: the ``ans2label`` JSON file, ``{answer: index}``.
+        answers: For ``qa``: the JSON file of its labels: ``{answer: index}`` (``ans2label``), ``{index: answer}``, or a
+            list of answers in order (``label2ans``).
         size: Longer side of the frames in pixels, as the checkpoint was trained.
 
     Raises:
         InvalidInputError: If a file does not hold what is expected of it.
     """
-    if task not in TASKS:
+    if task is not None and task not in TASKS:
         raise InvalidInputError(f"task must be one of {', '.join(TASKS)}; got {task!r}")
     state = read_state_dict(checkpoint)
-    config = infer_config(state, task, num_attention_heads=num_attention_heads)
+    if task is None:
+        task = "qa" if answers is not None else infer_task(state)
+        logger.info(
+            "task: %s, %s", task, "since answers are given" if answers is not None else "by the shapes of heads"
+        )
+    config = infer_config(state, task, num_attention_heads=num_attention_heads, score_aggregation=score_aggregation)
     if answers is not None:
+        if task != "qa":
+            raise InvalidInputError(f"answers belong to the task qa; got {answers} for {task}")
         config.label2id, config.id2label = _read_answers(Path(answers), config.num_labels)
     model = TASKS[task](config).eval()
     report = load_published_state(model, state)
@@ -230,26 +285,44 @@ def _save_processor(output: Path, vocab: str | Path, *, size: int, vocab_size: i
 
 
 def _read_answers(path: Path, num_labels: int) -> tuple[dict[str, int], dict[int, str]]:
+    """Labels of answers, and answers of labels, in any of the forms that the data sets' label files have."""
     try:
-        label2id = {str(answer): int(index) for answer, index in json.loads(path.read_text("utf-8")).items()}
+        content = json.loads(path.read_text("utf-8"))
+        if isinstance(content, list):
+            content = dict(enumerate(content))
+        if content and all(isinstance(value, str) for value in content.values()):
+            pairs = [(answer, int(index)) for index, answer in content.items()]
+        else:
+            pairs = [(str(answer), int(index)) for answer, index in content.items()]
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise InvalidInputError(f"{path} must be a JSON object of answers to indices: {error}") from error
-    if sorted(label2id.values()) != list(range(num_labels)):
-        raise InvalidInputError(f"{path} must map {num_labels} answers to 0 … {num_labels - 1}; got {len(label2id)}")
-    return label2id, {index: answer for answer, index in label2id.items()}
+        raise InvalidInputError(
+            f"{path} must be a JSON object of answers to indices or of indices to answers, or a list of answers: "
+            f"{error}"
+        ) from error
+    repeated = [answer for answer, count in Counter(answer for answer, _ in pairs).items() if count > 1]
+    if repeated:
+        raise InvalidInputError(f"{path} must name each answer once; it repeats {', '.join(repeated[:5])}")
+    if sorted(index for _, index in pairs) != list(range(num_labels)):
+        raise InvalidInputError(f"{path} must map {num_labels} answers to 0 … {num_labels - 1}; got {len(pairs)}")
+    return dict(pairs), {index: answer for answer, index in pairs}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="clipbert_hf.convert_original_checkpoint", description=__doc__)
     parser.add_argument("--checkpoint", required=True, type=Path, help="the published .pt file")
-    parser.add_argument("--task", required=True, choices=sorted(TASKS))
+    parser.add_argument("--task", choices=sorted(TASKS), help="default: told from the checkpoint")
     parser.add_argument("--output", required=True, type=Path, help="folder to write")
     parser.add_argument("--num_attention_heads", type=int, help="default: one for each 64 of the hidden size")
     parser.add_argument(
+        "--score_aggregation",
+        choices=("mean", "max", "lse"),
+        help="as it was trained; default: lse for qa (FrameQA: give mean) and retrieval, mean for the others",
+    )
+    parser.add_argument(
         "--vocab", default="google-bert/bert-base-uncased", help="vocab.txt, tokenizer folder or Hub id"
     )
-    parser.add_argument("--answers", type=Path, help="ans2label JSON file of a question answering checkpoint")
+    parser.add_argument("--answers", type=Path, help="ans2label or label2ans JSON file of question answering")
     parser.add_argument("--size", type=int, default=448, help="longer side of the frames (pixels)")
     options = vars(parser.parse_args(arguments))
     logging.basicConfig(level=logging.INFO, format="%(message)s")

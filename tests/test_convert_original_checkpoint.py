@@ -17,6 +17,7 @@ from clipbert_hf import (
 from clipbert_hf.convert_original_checkpoint import (
     convert,
     infer_config,
+    infer_task,
     load_published_state,
     main,
     rename_published,
@@ -120,6 +121,82 @@ def test_tied_decoders_stay_tied():
     assert config.tie_word_embeddings
     assert config.num_attention_heads == 1
     load_published_state(ClipBertForPreTraining(config), state)
+
+
+def test_a_tied_decoder_may_be_left_out():
+    state = published_state(CASES["cases"][-1])
+    del state["transformer.cls.predictions.decoder.weight"]
+    config = infer_config(state, "pretraining")
+    assert config.tie_word_embeddings
+    model = ClipBertForPreTraining(config)
+    load_published_state(model, state)
+    words = state["transformer.bert.embeddings.word_embeddings.weight"]
+    assert torch.equal(model.cls.predictions.decoder.weight, words)
+    with pytest.raises(InvalidInputError, match=r"missing names: cls\.predictions\.decoder\.weight"):
+        load_published_state(
+            ClipBertForPreTraining(infer_config(published_state(CASES["cases"][-1]), "pretraining")), state
+        )
+
+
+def heads(outputs=None, *names):
+    classifier = {} if outputs is None else {"transformer.classifier.2.weight": torch.zeros(outputs, 4)}
+    return classifier | {name: torch.zeros(1) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "task"),
+    [
+        (heads(1500), "qa"),
+        (heads(2), "retrieval"),
+        (heads(None, "transformer.regressor.4.weight"), "regression"),
+        (heads(None, "transformer.cls.seq_relationship.weight"), "pretraining"),
+    ],
+)
+def test_the_heads_tell_the_task(checkpoint, task):
+    assert infer_task(checkpoint) == task
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "message"),
+    [
+        (heads(1), "may be of multiple-choice or retrieval, whose heads have equal shapes: say which, as --task"),
+        (heads(7, "transformer.cls.seq_relationship.weight"), "may be of qa or pretraining"),
+        (heads(), "no ClipBERT checkpoint: it has none of the heads of qa, multiple-choice"),
+    ],
+)
+def test_heads_that_do_not_tell(checkpoint, message):
+    with pytest.raises(InvalidInputError, match=message):
+        infer_task(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("content", "aggregation"),
+    [
+        ([f"answer {index}" for index in range(11)], "mean"),
+        ({str(index): f"answer {index}" for index in range(11)}, "max"),
+    ],
+)
+def test_task_aggregation_and_labels_of_a_checkpoint(tmp_path, state, vocab, content, aggregation):
+    torch.save(state, tmp_path / "frameqa.pt")
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    options = {"num_attention_heads": 4, "vocab": vocab, "answers": tmp_path / "labels.json"}
+    convert(tmp_path / "frameqa.pt", None, tmp_path / "out", score_aggregation=aggregation, **options)
+    model = ClipBertForVideoQuestionAnswering.from_pretrained(tmp_path / "out")
+    assert model.config.id2label == {index: f"answer {index}" for index in range(11)}
+    assert model.config.score_aggregation == aggregation
+    with torch.no_grad():
+        logits = model(**case_inputs(CASE)).logits
+    expected = torch.tensor(CASE["aggregated"][aggregation]["logits"])
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
+
+
+def test_labels_that_name_an_answer_twice(tmp_path, state):
+    torch.save(state, tmp_path / "good.pt")
+    (tmp_path / "labels.json").write_text(json.dumps(["red"] * 2 + list("abcdefghi")))
+    with pytest.raises(InvalidInputError, match=r"labels\.json must name each answer once; it repeats red"):
+        convert(tmp_path / "good.pt", None, tmp_path / "out", answers=tmp_path / "labels.json")
+    with pytest.raises(InvalidInputError, match="answers belong to the task qa"):
+        convert(tmp_path / "good.pt", "retrieval", tmp_path / "out", answers=tmp_path / "labels.json")
 
 
 def test_regression_checkpoints(state):
