@@ -217,11 +217,12 @@ class ClipBertGridBackbone(nn.Module):
             frames = frames.flip(1)
         if self.gradient_checkpointing and self.training:
             # transformers sets both attributes.
-            # Where no statistics are taken over frames, a few at a time need less memory backward.
-            few = self.freeze_batch_norm
-            parts = stages_of(self.backbone) if few else blocks_of(self.backbone)
+            # Of many frames, what is kept weighs more than what a stage needs backward for few at a time, which may be
+            # parted where no statistics are taken over them.
+            parted = self.freeze_batch_norm and len(frames) > 2 * _FRAMES_CHECKPOINTED
+            parts = stages_of(self.backbone) if parted else blocks_of(self.backbone)
             with checkpointed([*parts, self.grid_encoder], self._gradient_checkpointing_func):
-                each = frames.split(_FRAMES_CHECKPOINTED if few else len(frames))
+                each = frames.split(_FRAMES_CHECKPOINTED if parted else len(frames))
                 grid = torch.cat([self._encode(some) for some in each])
         else:
             grid = self._encode(frames)

@@ -12,6 +12,7 @@ from reference_inputs import tiny_config, tiny_inputs
 from torch import nn
 
 from clipbert_hf import ClipBertForVideoQuestionAnswering, InvalidInputError
+from clipbert_hf.model import modeling_clipbert
 from clipbert_hf.model.checkpointing_clipbert import blocks_of
 
 QUIET = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -58,6 +59,20 @@ def test_gradients_of_all_parameters_and_statistics_are_those_without(options, r
             torch.testing.assert_close(found[name], value, msg=lambda text, name=name: f"{name}: {text}")
     for (name, value), other in zip(plain.named_buffers(), checkpointed.buffers(), strict=True):
         torch.testing.assert_close(other, value, rtol=0, atol=0, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("frames_at_once", [1, 100])
+def test_gradients_of_frames_in_parts_and_together(frames_at_once, monkeypatch):
+    """Many frames pass stage by stage in parts, few block by block."""
+    monkeypatch.setattr(modeling_clipbert, "_FRAMES_CHECKPOINTED", frames_at_once)
+    torch.manual_seed(0)
+    plain = ClipBertForVideoQuestionAnswering(tiny_config(**QUIET)).train()
+    checkpointed = copy.deepcopy(plain)
+    enable(checkpointed)
+    expected, found = gradients(plain), gradients(checkpointed)
+    for name, value in expected.items():
+        if value is not None:
+            torch.testing.assert_close(found[name], value, msg=lambda text, name=name: f"{name}: {text}")
 
 
 class Block(nn.Module):
