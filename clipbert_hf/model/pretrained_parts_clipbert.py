@@ -119,6 +119,15 @@ def _folder_config(path: Path) -> dict[str, Any]:
         raise InvalidInputError(f"vision folder {path} must hold the config.json of a timm model: {error}") from error
 
 
+def _folder_weights(path: Path) -> Path:
+    """The file of weights beside a timm model's config.json, under the names that timm gives it."""
+    names = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
+    found = [path / name for name in names if (path / name).is_file()]
+    if not found:
+        raise InvalidInputError(f"vision folder {path} must hold weights as one of {', '.join(names)}; none is there")
+    return found[0]
+
+
 def _load_vision(model: PreTrainedModel, vision: str | os.PathLike) -> None:
     config, path = model.config, Path(vision)
     options: dict[str, Any] = {"out_indices": (-1,), **(config.backbone_kwargs or {})}
@@ -129,6 +138,8 @@ def _load_vision(model: PreTrainedModel, vision: str | os.PathLike) -> None:
         )
     elif path.is_dir():
         source = f"local-dir:{path}"
+        # Read here: timm before 1.0.26 unpickles whatever it finds in a folder.
+        options["pretrained_cfg_overlay"] = {"source": "timm", "state_dict": read_state_dict(_folder_weights(path))}
     else:
         source = str(vision) if not str(vision).startswith("timm/") else f"hf-hub:{vision}"
     try:

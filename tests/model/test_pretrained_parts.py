@@ -85,6 +85,15 @@ def test_a_timm_folder(tmp_path):
     assert processor.video_processor.image_std == (63.75,) * 3
 
 
+def test_a_folder_whose_weights_are_code(tmp_path):
+    (tmp_path / "config.json").write_text('{"architecture": "test_resnet", "pretrained_cfg": {}}')
+    with pytest.raises(InvalidInputError, match=r"must hold weights as one of model\.safetensors"):
+        ClipBertForVideoQuestionAnswering.from_pretrained_parts(vision=tmp_path)
+    torch.save({"conv1.weight": print}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(InvalidInputError, match=r"pytorch_model\.bin must hold names and tensors only"):
+        ClipBertForVideoQuestionAnswering.from_pretrained_parts(vision=tmp_path)
+
+
 def test_wrong_parts(tmp_path, minilm, efficientnet):
     load = ClipBertForVideoQuestionAnswering.from_pretrained_parts
     with pytest.raises(InvalidInputError, match="name its CNN of timm as backbone"):
