@@ -13,7 +13,7 @@ HDR
     Frames with the curves PQ (SMPTE ST 2084) and HLG (ARIB STD-B67) are converted to BT.709 by FFmpeg's swscale. White
     is at 203 nits (ITU-R BT.2408), so that what is no highlight looks as in an ordinary video; highlights are clipped.
     FFmpeg prepares that for some two seconds, once for each size and format in a thread. Where it cannot convert a
-    file, a log message says so once.
+    file, as with PyAV 17, a log message says so once.
 Transparency
     What is transparent shows white, where the codec's fourth channel is known to be transparency, and where FFmpeg
     decodes it. It does not for VP8 and VP9, whose colours are then those under the transparent parts, often black.
@@ -35,6 +35,9 @@ try:
     import av
 except ImportError:  # images and frames in memory can be read without it
     av = None  # type: ignore[assignment]
+
+# Older releases take the wanted colours and convert nothing.
+_CONVERTS_HDR = av is not None and int(av.__version__.split(".")[0]) >= 18
 
 logger = logging.getLogger(__name__)
 
@@ -146,16 +149,18 @@ class FrameConverter:
             frame.color_primaries = _BT2020
         if frame.colorspace == _UNSPECIFIED:
             frame.colorspace = _BT2020
-        try:
-            return _hdr_reformatter(frame, options).reformat(
-                frame, dst_color_trc=_BT709, dst_color_primaries=_BT709, **options
-            )
-        except av.FFmpegError as error:
-            say_once(
-                f"{self._name}: its colours are HDR, which this FFmpeg cannot convert ({error.strerror}); "
-                "they look pale"
-            )
-            return self._reformatter.reformat(frame, **options)
+        reason = "PyAV 18 and newer can"
+        if _CONVERTS_HDR:
+            try:
+                return _hdr_reformatter(frame, options).reformat(
+                    frame, dst_color_trc=_BT709, dst_color_primaries=_BT709, **options
+                )
+            except av.FFmpegError as error:
+                reason = error.strerror or str(error)
+        say_once(f"{self._name}: its colours are HDR, which this FFmpeg cannot convert ({reason}); they look pale")
+        # Nothing depends on them here, and PyAV 17 refuses primaries that FFmpeg does not know.
+        frame.color_primaries = _UNSPECIFIED
+        return self._reformatter.reformat(frame, **options)
 
 
 def _hdr_reformatter(frame: Any, options: dict[str, Any]) -> Any:
