@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 # Each imports all there is and trains small models; a third would wait for two cores.
 TEST_PROCESSES ?= 2
 
-.PHONY: demo demo-retrieval test test-all conformance coverage lint format clean
+.PHONY: demo demo-retrieval test test-all test-lowest conformance coverage lint format clean
 
 # Pre-train, fine-tune, evaluate and answer questions on the embedded data set; the result is in runs/demo.
 demo: $(INSTALLED)
@@ -25,6 +25,10 @@ test-all: lint
 	$(BIN)/python -m pip install --editable ".[dev,torchcodec]" deepspeed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "" --cov --cov-report=
 	$(MAKE) --no-print-directory coverage
+
+# The quick tests with the oldest dependencies that pyproject.toml allows; needs a package index and 8 GB.
+test-lowest: $(INSTALLED)
+	$(BIN)/python tests/lowest_versions.py -n $(TEST_PROCESSES) --dist loadfile
 
 # transformers' own tests on our classes, at the lowest and the newest version; needs a package index.
 conformance: $(INSTALLED)
@@ -51,4 +55,4 @@ $(INSTALLED): pyproject.toml tests/requirements-media.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .conformance runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf $(VENV) .conformance .lowest runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
