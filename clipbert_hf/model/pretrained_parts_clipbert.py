@@ -11,11 +11,14 @@ from typing import Any
 import timm
 import torch
 from torch import nn
-from transformers import AutoConfig, BertForPreTraining, BertModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForPreTraining, PreTrainedConfig, PreTrainedModel
 
 from ..errors import InvalidInputError
 from .weight_files_clipbert import read_state_dict
 
+# Encoders whose layers and names are BERT's. The second kind numbers the positions of a text from one after the padding
+# token's id; its embeddings before that are for padding, which is masked here.
+_BERTS, _ROBERTAS = ("bert",), ("roberta", "xlm-roberta", "camembert")
 _BERT_FIELDS = (
     "vocab_size",
     "hidden_size",
@@ -59,9 +62,7 @@ def load_pretrained_parts(
             raise InvalidInputError(
                 f"text must be a folder or Hub id with a BERT; cannot load {text}: {error}"
             ) from error
-        if bert_config.model_type != "bert":
-            raise InvalidInputError(f"text must be a BERT (model_type 'bert'); {text} is {bert_config.model_type!r}")
-        options = {name: getattr(bert_config, name) for name in _BERT_FIELDS} | options
+        options = _text_sizes(text, bert_config) | options
     model = model_class(model_class.config_class(**options))
     if vision is not None:
         _load_vision(model, vision)
@@ -167,14 +168,59 @@ def _align(path: Path, backbone: str) -> dict[str, torch.Tensor]:
     return expected | dict(zip(names, tensors, strict=True))
 
 
+def _first_position(config: PreTrainedConfig) -> int:
+    """The number of the position embedding that a text starts with."""
+    return config.pad_token_id + 1 if config.model_type in _ROBERTAS else 0
+
+
+def _text_sizes(text: str | os.PathLike, config: PreTrainedConfig) -> dict[str, Any]:
+    """Fields of our configuration for a text encoder.
+
+    Raises:
+        InvalidInputError: If its layers are not BERT's.
+    """
+    if config.model_type not in _BERTS + _ROBERTAS:
+        raise InvalidInputError(
+            f"text must be a BERT (model_type {', '.join(map(repr, _BERTS + _ROBERTAS))}); "
+            f"{text} is {config.model_type!r}"
+        )
+    positions = getattr(config, "position_embedding_type", None) or "absolute"
+    if positions != "absolute" or config.is_decoder:
+        what = "a decoder" if config.is_decoder else f"one with position_embedding_type {positions!r}"
+        raise InvalidInputError(f"text must be an encoder with absolute positions; {text} is {what}")
+    sizes = {name: getattr(config, name) for name in _BERT_FIELDS}
+    sizes["max_position_embeddings"] -= _first_position(config)
+    return sizes
+
+
 def _load_text(model: PreTrainedModel, text: str | os.PathLike, *, local_files_only: bool) -> None:
     base: nn.Module = getattr(model, model.base_model_prefix, model)
     head = getattr(model, "cls", None)
-    if head is not None:
-        source = BertForPreTraining.from_pretrained(text, local_files_only=local_files_only)
-        head.load_state_dict(source.cls.state_dict())
-        bert = source.bert
+    source: Any
+    if head is None:
+        source = encoder = AutoModel.from_pretrained(text, local_files_only=local_files_only)
     else:
-        bert = BertModel.from_pretrained(text, local_files_only=local_files_only)
-    for part in ("embeddings", "encoder", "pooler"):
-        getattr(base, part).load_state_dict(getattr(bert, part).state_dict())
+        source = AutoModelForPreTraining.from_pretrained(text, local_files_only=local_files_only)
+        encoder = source.base_model
+    parts = {part: getattr(encoder, part, None) for part in ("embeddings", "encoder", "pooler")}
+    # A pooler that the checkpoint's own class does not have stays new.
+    states = {part: module.state_dict() for part, module in parts.items() if module is not None}
+    positions = states["embeddings"]["position_embeddings.weight"]
+    states["embeddings"]["position_embeddings.weight"] = positions[_first_position(source.config) :]
+    try:
+        for part, state in states.items():
+            getattr(base, part).load_state_dict(state)
+        if head is not None and source.config.model_type in _BERTS:
+            head.load_state_dict(source.cls.state_dict())
+        elif head is not None:
+            _load_roberta_head(head.predictions, source.lm_head)
+    except RuntimeError as error:
+        raise InvalidInputError(f"text {text} does not fit the sizes that were asked for: {error}") from error
+
+
+def _load_roberta_head(predictions: Any, lm_head: Any) -> None:
+    """Masked language modelling alone: matching is new where a text encoder was never asked for it."""
+    predictions.transform.dense.load_state_dict(lm_head.dense.state_dict())
+    predictions.transform.LayerNorm.load_state_dict(lm_head.layer_norm.state_dict())
+    predictions.decoder.load_state_dict(lm_head.decoder.state_dict())
+    predictions.bias.data.copy_(lm_head.bias.data)

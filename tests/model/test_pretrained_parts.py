@@ -9,7 +9,7 @@ import timm
 import torch
 from installed_weights import efficientnet_file, minilm_folder
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel
+from transformers import AutoModel, BertConfig, BertModel, RobertaConfig, RobertaForMaskedLM, XLMRobertaConfig
 
 from clipbert_hf import (
     ClipBertForPreTraining,
@@ -105,5 +105,58 @@ def test_wrong_parts(tmp_path, minilm, efficientnet):
     with pytest.raises(InvalidInputError, match=r"config\.json of a timm model"):
         load(vision=tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
-    with pytest.raises(InvalidInputError, match="model_type 'bert'"):
+    with pytest.raises(InvalidInputError, match="'bert', 'roberta', 'xlm-roberta', 'camembert'"):
         load(text=tmp_path)
+    BertModel(BertConfig(**TEXT_SIZES)).save_pretrained(tmp_path / "bert")
+    with pytest.raises(InvalidInputError, match="does not fit the sizes that were asked for"):
+        load(text=tmp_path / "bert", backbone="test_resnet", vocab_size=60)
+
+
+TEXT_SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 20,
+}
+
+
+@pytest.mark.parametrize("config_class", [RobertaConfig, XLMRobertaConfig])
+def test_positions_of_a_roberta(tmp_path, config_class):
+    config = config_class(**TEXT_SIZES, type_vocab_size=1, pad_token_id=1, initializer_range=0.5)
+    torch.manual_seed(0)
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    source = AutoModel.from_pretrained(tmp_path).eval()
+    model = ClipBertForVideoQuestionAnswering.from_pretrained_parts(text=tmp_path, backbone="test_resnet")
+    assert model.config.max_position_embeddings == 18
+    ids = torch.tensor([[0, 7, 8, 2, 1, 1], [0, 9, 10, 11, 12, 2]])
+    real = ids != 1
+    ours, theirs = model.clipbert.embeddings(input_ids=ids), source.embeddings(input_ids=ids)
+    torch.testing.assert_close(ours[real], theirs[real])
+    # Padding has other positions here, and is masked.
+    mask = torch.where(real, 0.0, torch.finfo(torch.float32).min)[:, None, None]
+    encoded = model.clipbert.encoder(ours, attention_mask=mask)[0]
+    expected = source(input_ids=ids, attention_mask=real.long())
+    torch.testing.assert_close(encoded[real], expected.last_hidden_state[real])
+    torch.testing.assert_close(model.clipbert.pooler(encoded), expected.pooler_output)
+
+
+def test_the_head_of_a_roberta(tmp_path):
+    config = RobertaConfig(**TEXT_SIZES, type_vocab_size=1, pad_token_id=1, initializer_range=0.5)
+    torch.manual_seed(0)
+    source = RobertaForMaskedLM(config).eval()
+    source.lm_head.bias.data.normal_()
+    source.save_pretrained(tmp_path)
+    model = ClipBertForPreTraining.from_pretrained_parts(text=tmp_path, backbone="test_resnet")
+    hidden = torch.randn(2, 3, 16)
+    torch.testing.assert_close(model.cls.predictions(hidden), source.lm_head(hidden))
+
+
+def test_bert_with_a_vocabulary_of_its_own(tmp_path):
+    source = BertModel(BertConfig(**TEXT_SIZES, pad_token_id=3)).eval()
+    source.save_pretrained(tmp_path)
+    model = ClipBertForVideoQuestionAnswering.from_pretrained_parts(text=tmp_path, backbone="test_resnet")
+    assert (model.config.vocab_size, model.config.pad_token_id, model.config.max_position_embeddings) == (50, 3, 20)
+    ids = torch.tensor([[5, 6, 7]])
+    torch.testing.assert_close(model.clipbert.embeddings(input_ids=ids), source.embeddings(input_ids=ids))
