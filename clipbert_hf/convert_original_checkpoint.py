@@ -193,6 +193,7 @@ def infer_config(
         max_grid_row_position_embeddings=shape("transformer.bert.visual_embeddings.row_position_embeddings.weight")[0],
         max_grid_col_position_embeddings=shape("transformer.bert.visual_embeddings.col_position_embeddings.weight")[0],
         backbone=_RESNETS[blocks],
+        backbone_stride_in_1x1=True,
         **options,
     )
 

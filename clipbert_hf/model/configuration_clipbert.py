@@ -15,6 +15,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "score_aggregation": ("mean", "max", "lse"),
     "retrieval_loss": ("cross_entropy", "rank"),
 }
+_PUBLISHED_BACKBONE = "resnet50"
 _AT_LEAST: dict[str, int] = {
     "vocab_size": 1,
     "hidden_size": 1,
@@ -37,11 +38,13 @@ class ClipBertConfig(PreTrainedConfig):
     ``label2id`` name the answers.
 
     Args:
-        backbone: Name of any timm CNN.
-        backbone_kwargs: Extra arguments of ``timm.create_model``, such as ``{"output_stride": 16}``, or
-            ``{"out_indices": [3]}`` to stop before the last stage.
+        backbone: Name of any timm CNN, or of another network of timm that gives feature maps, such as a ViT.
+        backbone_kwargs: Extra arguments of ``timm.create_model``, such as ``{"output_stride": 16}``,
+            ``{"out_indices": [3]}`` to stop before the last stage, or ``{"img_size": 448}`` for a network that takes
+            frames of one size.
         backbone_stride_in_1x1: Put the stride of a bottleneck into its first 1x1 convolution, as in the Caffe
-            ResNets that the published checkpoints hold. ``False`` for weights from timm or torchvision.
+            ResNets that the published checkpoints hold. ``False`` for weights from timm or torchvision. By default
+            true for the published ``resnet50`` alone.
         freeze_batch_norm: Batch norm uses its running statistics and its affine parameters do not train.
         freeze_backbone_stages: The CNN does not train up to this one of the feature maps that timm lists for
             it; 0 freezes nothing. For a ResNet 1 is the stem and 2 the stem and the first stage.
@@ -91,7 +94,7 @@ class ClipBertConfig(PreTrainedConfig):
 
     backbone: str = "resnet50"
     backbone_kwargs: dict[str, Any] | None = None
-    backbone_stride_in_1x1: bool = True
+    backbone_stride_in_1x1: bool | None = None
     freeze_batch_norm: bool = True
     freeze_backbone_stages: int = 2
     frame_color_order: str = "bgr"
@@ -105,6 +108,8 @@ class ClipBertConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.check_sizes()
+        if self.backbone_stride_in_1x1 is None:
+            self.backbone_stride_in_1x1 = self.backbone == _PUBLISHED_BACKBONE
         super().__post_init__(**kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -36,9 +36,13 @@ def prepare_backbone(grid_backbone: ClipBertGridBackbone, dtype: torch.dtype) ->
 @torch.no_grad()
 def _fold_batch_norm(grid_backbone: ClipBertGridBackbone) -> None:
     backbone: Any = grid_backbone.backbone
+    if not any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules()):
+        return
     weight = next(backbone.parameters())
     side = max(_PROBE_SIDE, 2 * grid_backbone.stride)
-    probe = torch.randn((1, 3, side, side), generator=torch.Generator().manual_seed(0)).to(weight)
+    probe = torch.randn(
+        (1, 3, *(grid_backbone.frame_size or (side, side))), generator=torch.Generator().manual_seed(0)
+    ).to(weight)
     pairs, expected = _convolutions_before_norms(backbone, probe)
     if not pairs:
         return

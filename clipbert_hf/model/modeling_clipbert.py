@@ -11,7 +11,7 @@ those of the second, and so on.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
@@ -176,6 +176,14 @@ class ClipBertGridBackbone(nn.Module):
         feature_info: Any = self.backbone.feature_info
         self.stride = feature_info.reduction()[-1]
         channels = feature_info.channels()[-1]
+        self.name = config.backbone
+        # A string, since timm's enumeration would keep torch.compile from one graph.
+        self.feature_layout = str(getattr(getattr(self.backbone, "output_fmt", None), "value", "NCHW"))
+        if self.feature_layout not in ("NCHW", "NHWC"):
+            raise InvalidInputError(
+                f"backbone must give feature maps NCHW or NHWC; {config.backbone!r} gives {self.feature_layout}"
+            )
+        self.frame_size = fixed_frame_size(self.backbone, config.backbone_kwargs)
         self.grid_encoder = nn.Sequential(
             nn.Conv2d(channels, config.hidden_size, kernel_size=3, padding=1, bias=False),
             nn.MaxPool2d(kernel_size=2, stride=2),
@@ -211,7 +219,8 @@ class ClipBertGridBackbone(nn.Module):
             Grid features, (frames, H / 2s, W / 2s, hidden size) for a CNN of stride s.
 
         Raises:
-            InvalidInputError: If the frames are too small for a single grid cell.
+            InvalidInputError: If the frames are too small for a single grid cell, or not of the size that the
+                backbone takes.
         """
         if self.frame_color_order == "bgr":
             frames = frames.flip(1)
@@ -229,7 +238,17 @@ class ClipBertGridBackbone(nn.Module):
         return grid.permute(0, 2, 3, 1)  # (frames, rows, columns, hidden)
 
     def _encode(self, frames: torch.Tensor) -> torch.Tensor:
-        feature_map = self.backbone(frames)[-1]
+        self._check_frame_size(*frames.shape[-2:])
+        try:
+            feature_map = self.backbone(frames)[-1]
+        except AssertionError as error:  # such as a size that windows or patches do not divide
+            height, width = frames.shape[-2:]
+            raise InvalidInputError(
+                f"pixel_values_videos: backbone {self.name!r} cannot take frames of {height}x{width} px: "
+                f"{str(error) or 'they do not fit its blocks'}"
+            ) from error
+        if self.feature_layout == "NHWC":
+            feature_map = feature_map.permute(0, 3, 1, 2)
         self._check_gradient(feature_map)
         if min(feature_map.shape[-2:]) < 2:
             height, width = frames.shape[-2:]
@@ -238,6 +257,15 @@ class ClipBertGridBackbone(nn.Module):
                 f"a side for one grid cell; got {height}x{width}"
             )
         return self.grid_encoder(feature_map)
+
+    def _check_frame_size(self, height: int, width: int) -> None:
+        if self.frame_size is not None and (height, width) != self.frame_size:
+            rows, columns = self.frame_size
+            raise InvalidInputError(
+                f"pixel_values_videos: backbone {self.name!r} takes frames of {rows}x{columns} px; got "
+                f"{height}x{width}: prepare them in that size, or build the model with "
+                f'backbone_kwargs={{"img_size": {max(height, width)}}}'
+            )
 
     def _check_gradient(self, feature_map: torch.Tensor) -> None:
         if not (self.gradient_checkpointing and self.training and torch.is_grad_enabled()):
@@ -249,6 +277,23 @@ class ClipBertGridBackbone(nn.Module):
             )
 
 
+def fixed_frame_size(backbone: nn.Module, backbone_kwargs: Mapping[str, Any] | None) -> tuple[int, int] | None:
+    """The one size of frames that a backbone takes, (height, width) in pixels; None if it takes others too.
+
+    Args:
+        backbone: As :func:`create_backbone` makes it.
+        backbone_kwargs: Those that it was made with; ``img_size`` is that size.
+    """
+    pretrained_cfg: Any = getattr(backbone, "pretrained_cfg", None) or {}
+    # Some ViTs adapt their positions to the frames, and say so only here.
+    patches = getattr(getattr(backbone, "model", backbone), "patch_embed", None)
+    if not pretrained_cfg.get("fixed_input_size", False) or not getattr(patches, "strict_img_size", True):
+        return None
+    size = (backbone_kwargs or {}).get("img_size") or pretrained_cfg["input_size"][1:]
+    height, width = (size, size) if isinstance(size, int) else size
+    return int(height), int(width)
+
+
 def _modules_up_to_stage(backbone: nn.Module, stages: int) -> list[nn.Module]:
     """The modules, in order, up to the end of the given number of the feature maps that timm lists for a CNN."""
     if stages == 0:
@@ -257,8 +302,8 @@ def _modules_up_to_stage(backbone: nn.Module, stages: int) -> list[nn.Module]:
     ends = [info["module"] for info in feature_info.info]
     if stages > len(ends):
         raise InvalidInputError(f"freeze_backbone_stages must be at most {len(ends)} for this CNN; got {stages}")
-    # A list network flattens "stages.0" to "stages_0".
-    end = (ends[stages - 1], ends[stages - 1].replace(".", "_"))
+    # A list network of timm flattens "stages.0" to "stages_0"; that around a ViT holds "model.blocks.0".
+    end = (ends[stages - 1], ends[stages - 1].replace(".", "_"), f"model.{ends[stages - 1]}")
     modules: list[nn.Module] = []
     reached: str | None = None
     for name, module in backbone.named_modules():
@@ -267,6 +312,8 @@ def _modules_up_to_stage(backbone: nn.Module, stages: int) -> list[nn.Module]:
         modules.append(module)
         if name in end:
             reached = name
+    if not reached:
+        raise InvalidInputError(f"freeze_backbone_stages must be 0: this CNN has no module {end[0]!r} to freeze up to")
     return modules
 
 

@@ -55,7 +55,7 @@ def test_numbers_may_be_integers():
     [
         ({"backbone": "resnet5000"}, "backbone must be a CNN of timm .*'resnet5000'"),
         ({"backbone_kwargs": {"no_such_option": 1}}, "backbone_kwargs; got 'resnet50' with .*no_such_option"),
-        ({"backbone": "resnet18"}, "backbone_stride_in_1x1 needs .* bottleneck"),
+        ({"backbone": "resnet18", "backbone_stride_in_1x1": True}, "backbone_stride_in_1x1 needs .* bottleneck"),
         ({"freeze_backbone_stages": 9}, "at most 5 for this CNN; got 9"),
     ],
 )
