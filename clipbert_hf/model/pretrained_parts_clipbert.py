@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,10 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForPreTraining, PreTrainedConfig, PreTrainedModel
 
 from ..errors import InvalidInputError
+from .vision_names_clipbert import naming_of, under_names_of_timm
 from .weight_files_clipbert import read_state_dict
+
+logger = logging.getLogger(__name__)
 
 # Encoders whose layers and names are BERT's. The second kind numbers the positions of a text from one after the padding
 # token's id; its embeddings before that are for padding, which is masked here.
@@ -53,8 +57,7 @@ def load_pretrained_parts(
         options = {"freeze_batch_norm": False, "freeze_backbone_stages": 0} | options
     else:
         options["backbone"] = architecture_name(vision, options.get("backbone"))
-        # Weights from timm have the stride in the 3x3 and were trained on RGB.
-        options = {"backbone_stride_in_1x1": False, "frame_color_order": "rgb"} | options
+        options = _form_of(vision, options) | options
     if text is not None:
         try:
             bert_config = AutoConfig.from_pretrained(text, local_files_only=local_files_only)
@@ -103,6 +106,8 @@ def pixel_statistics(vision: str | os.PathLike, backbone: str | None = None) -> 
     if path.is_dir():
         cfg = _folder_config(path).get("pretrained_cfg", {})
         mean, std = cfg.get("mean"), cfg.get("std")
+    elif path.is_file() and (naming := naming_of(read_state_dict(path, wrapped=True))):
+        return list(naming.mean), list(naming.std)
     else:
         known_name = str(vision).removeprefix("timm/")
         name = known_name if timm.is_model(known_name.split(".")[0]) else architecture_name(vision, backbone)
@@ -135,7 +140,7 @@ def _load_vision(model: PreTrainedModel, vision: str | os.PathLike) -> None:
     if path.is_file():
         source, options["pretrained_cfg_overlay"] = (
             config.backbone,
-            {"state_dict": _align(path, config.backbone)},
+            {"state_dict": _read_cnn(path, config)},
         )
     elif path.is_dir():
         source = f"local-dir:{path}"
@@ -152,20 +157,29 @@ def _load_vision(model: PreTrainedModel, vision: str | os.PathLike) -> None:
     backbone.load_state_dict(backbone.state_dict() | pretrained.state_dict())
 
 
-def _align(path: Path, backbone: str) -> dict[str, torch.Tensor]:
-    """Weights under timm's names; other names are accepted where all shapes agree in order."""
-    state = read_state_dict(path)
-    expected = timm.create_model(backbone, pretrained=False).state_dict()
-    if len(state.keys() & expected.keys()) >= len(expected) // 2:
-        return state
-    # Other ports of the same CNN name their layers differently and may count no batches.
-    names = [name for name in expected if not name.endswith("num_batches_tracked")]
-    tensors = [tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")]
-    if [expected[name].shape for name in names] != [tensor.shape for tensor in tensors]:
-        raise InvalidInputError(
-            f"vision {path} does not hold weights for {backbone}: neither the names nor the order of shapes agree"
-        )
-    return expected | dict(zip(names, tensors, strict=True))
+def _read_cnn(path: Path, config: Any) -> dict[str, torch.Tensor]:
+    expected = timm.create_model(config.backbone, pretrained=False).state_dict()
+    return under_names_of_timm(read_state_dict(path, wrapped=True), expected, str(path), config.backbone)
+
+
+def _form_of(vision: str | os.PathLike, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the strides of a source are and how it takes colours; options that say otherwise are warned of."""
+    naming = naming_of(read_state_dict(vision, wrapped=True)) if Path(vision).is_file() else None
+    if naming is None:
+        # Weights from timm and torchvision have the stride in the 3x3 and were trained on RGB.
+        return {"backbone_stride_in_1x1": False, "frame_color_order": "rgb"}
+    form = {"backbone_stride_in_1x1": naming.stride_in_1x1, "frame_color_order": naming.color_order}
+    for name, value in form.items():
+        if options.get(name, value) != value:
+            logger.warning(
+                "%s=%r, but the weights of %s in %s were trained with %r",
+                name,
+                options[name],
+                naming.source,
+                vision,
+                value,
+            )
+    return form
 
 
 def _first_position(config: PreTrainedConfig) -> int:
