@@ -14,10 +14,13 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import LoggerType
 from forked_runs import fork_context
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from wandb.proto.wandb_internal_pb2 import Record
 
 from clipbert_hf.training.recipe import RecipeError
 from clipbert_hf.training.tracking import flatten, installed_tracker, read_log, read_run_id
+
+# Optional, and too new for the lowest versions of the rest.
+pytest.importorskip("trackio")
+Record = pytest.importorskip("wandb.proto.wandb_internal_pb2").Record
 
 SETTINGS = ["--batch_size", "2", "--max_steps", "14", "--log_every", "1", "--learning_rate", "0.02"]
 SETTINGS += ["--checkpoint_every", "3", "--evaluate_every", "6", "--resume_from_checkpoint", "last", "--threads", "1"]
