@@ -159,8 +159,11 @@ class FrameConverter:
                 reason = error.strerror or str(error)
         say_once(f"{self._name}: its colours are HDR, which this FFmpeg cannot convert ({reason}); they look pale")
         # Nothing depends on them here, and PyAV 17 refuses primaries that FFmpeg does not know.
-        frame.color_primaries = _UNSPECIFIED
-        return self._reformatter.reformat(frame, **options)
+        primaries, frame.color_primaries = frame.color_primaries, _UNSPECIFIED
+        try:
+            return self._reformatter.reformat(frame, **options)
+        finally:
+            frame.color_primaries = primaries
 
 
 def _hdr_reformatter(frame: Any, options: dict[str, Any]) -> Any:
