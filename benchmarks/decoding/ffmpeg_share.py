@@ -32,7 +32,8 @@ class TimedReader(PyAVReader):
         super()._open(probes=probes)
         self.spent["open"] += time.process_time() - start
         self._file, self._decoder = _Timed(self.spent, self._file), _Timed(self.spent, self._decoder)
-        self._reformatter: Any = _Timed(self.spent, self._reformatter)
+        converter: Any = self._converter
+        converter._reformatter = _Timed(self.spent, converter._reformatter)
 
 
 class _Timed:
