@@ -45,13 +45,13 @@ def score(
         with torch.inference_mode():
             grid = model.get_grid_features(pixels)
             start = time.perf_counter()
-            columns["forward"].append(ranking_scores(model, model(**tokens, grid_features=grid).logits))
+            columns["forward"].append(ranking_scores(model(**tokens, grid_features=grid).logits))
             seconds["forward"] += time.perf_counter() - start
         for method, scorer in scorers.items():
             encoded = scorer.encode_videos(pixels)
             start = time.perf_counter()
             logits = cast("torch.Tensor", scorer.score_pairs(**tokens, videos=encoded).logits)
-            columns[method].append(ranking_scores(model, logits)[:, 0])
+            columns[method].append(ranking_scores(logits)[:, 0])
             seconds[method] += time.perf_counter() - start
     return {method: torch.stack(some, 1).float().numpy() for method, some in columns.items()}, seconds
 

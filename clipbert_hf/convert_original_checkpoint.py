@@ -28,6 +28,7 @@ from .model.modeling_clipbert import (
     ClipBertPreTrainedModel,
 )
 from .model.processing_clipbert import ClipBertProcessor
+from .model.vision_names_clipbert import from_detectron2
 from .model.weight_files_clipbert import read_state_dict
 
 logger = logging.getLogger(__name__)
@@ -56,13 +57,11 @@ _UNUSED = re.compile(
 
 # (published name, our name); the first that matches the start is replaced.
 _RENAMES: tuple[tuple[str, str], ...] = (
-    (r"^cnn\.feature\.backbone\.stem\.conv1\.norm\.", "clipbert.grid_backbone.backbone.bn1."),
-    (r"^cnn\.feature\.backbone\.stem\.conv1\.", "clipbert.grid_backbone.backbone.conv1."),
     (r"^cnn\.grid_encoder\.", "clipbert.grid_backbone.grid_encoder."),
     (r"^transformer\.bert\.", "clipbert."),
     (r"^transformer\.(classifier|regressor|cls)\.", r"\1."),
 )
-_BLOCK = re.compile(r"^cnn\.feature\.backbone\.res([2-5])\.(\d+)\.(shortcut|conv[123])\.(norm\.)?(.+)$")
+_CNN = "cnn.feature.backbone."
 
 
 @dataclass(frozen=True)
@@ -88,14 +87,9 @@ def rename_published(name: str) -> str | None:
     name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
     if _UNUSED.match(name):
         return None
-    block = _BLOCK.match(name)
-    if block:
-        stage, index, layer, norm, rest = block.groups()
-        if layer == "shortcut":
-            layer = "downsample.1" if norm else "downsample.0"
-        elif norm:
-            layer = layer.replace("conv", "bn")
-        return f"clipbert.grid_backbone.backbone.layer{int(stage) - 1}.{index}.{layer}.{rest}"
+    of_cnn = from_detectron2(name.removeprefix(_CNN)) if name.startswith(_CNN) else None
+    if of_cnn is not None:
+        return f"clipbert.grid_backbone.backbone.{of_cnn}"
     for pattern, replacement in _RENAMES:
         renamed, count = re.subn(pattern, replacement, name)
         if count:

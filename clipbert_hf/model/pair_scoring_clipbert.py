@@ -354,12 +354,11 @@ def scores_of(model: ClipBertClipScorer, logits: torch.Tensor) -> torch.Tensor:
     return logits.sigmoid() if model.config.problem_type == "multi_label_classification" else logits.softmax(-1)
 
 
-def ranking_scores(model: ClipBertClipScorer, logits: torch.Tensor) -> torch.Tensor:
+def ranking_scores(logits: torch.Tensor) -> torch.Tensor:
     """What orders pairs as their scores do, but without the rounding of probabilities to 1: no ties that are none.
 
     Args:
-        model: One whose :func:`scores_of` is a number a pair.
-        logits: Aggregated, (…, L).
+        logits: Aggregated, (…, L): two of cross-entropy, or one of the rank loss or of a choice.
     """
     return logits[..., 1] - logits[..., 0] if logits.shape[-1] == 2 else logits.squeeze(-1)
 

@@ -45,7 +45,8 @@ class VisionNaming:
     std: tuple[float, ...] = _IMAGENET_STD
 
 
-def _from_detectron2(name: str) -> str | None:
+def from_detectron2(name: str) -> str | None:
+    """The name that timm has for a weight of detectron2's ResNet, without its prefix; None if it is no such weight."""
     stem = re.fullmatch(r"stem\.conv1\.(norm\.)?(\w+)", name)
     if stem:
         return f"{'bn1' if stem[1] else 'conv1'}.{stem[2]}"
@@ -76,13 +77,13 @@ _NAMINGS: dict[str, VisionNaming] = {
     "cnn.feature.backbone.stem.conv1.weight": VisionNaming(
         "ClipBERT",
         "cnn.feature.backbone.",
-        _from_detectron2,
+        from_detectron2,
         **_PUBLISHED_PIXELS,  # type: ignore[arg-type]
     ),
     "backbone.stem.conv1.weight": VisionNaming(
         "detectron2",
         "backbone.",
-        _from_detectron2,
+        from_detectron2,
         **_PUBLISHED_PIXELS,  # type: ignore[arg-type]
     ),
     "backbone.conv1.conv.weight": VisionNaming("MMAction", "backbone.", _from_mmaction, False, "rgb"),

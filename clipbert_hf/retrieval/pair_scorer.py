@@ -238,7 +238,7 @@ class PairScorer:
         def both(output: ClipBertPairsOutput) -> torch.Tensor:
             assert output.logits is not None  # each task has logits and scores
             assert output.scores is not None
-            return torch.stack([ranking_scores(self.model, output.logits), output.scores], dim=-1)
+            return torch.stack([ranking_scores(output.logits), output.scores], dim=-1)
 
         sources = _as_list(videos)
         blocks = self._score_blocks(self._tokens([text]), sources, show_progress_bar, both)

@@ -1,4 +1,4 @@
-"""From the logits of clips to what an evaluation compares: with each number of clips, and for text-video pairs."""
+"""From the logits of clips to what an evaluation compares: with each number of clips."""
 
 from __future__ import annotations
 
@@ -43,12 +43,3 @@ def logits_by_clips(
     if added:
         by_clips[1] = aggregate_clip_logits(clip_logits[:, clips:], aggregation)
     return by_clips
-
-
-def match_scores(logits: torch.Tensor) -> torch.Tensor:
-    """How well text and video match, (N,), in the order of the probabilities but without their rounding to 1.
-
-    Args:
-        logits: Two of cross-entropy or one of the rank loss, aggregated, (N, 2) or (N, 1).
-    """
-    return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]

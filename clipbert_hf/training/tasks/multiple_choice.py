@@ -14,11 +14,12 @@ from torch import nn
 
 from ...metrics import choice_accuracy
 from ...model.modeling_clipbert import ClipBertForMultipleChoice, ClipBertForVideoTextRetrieval
+from ...model.pair_scoring_clipbert import ranking_scores
 from ...model.processing_clipbert import ClipBertProcessor
 from ..data.clips import QuestionTaskSettings
 from ..data.splits import Row
 from ..recipe import RecipeError, setting
-from .clip_scores import logits_by_clips, match_scores
+from .clip_scores import logits_by_clips
 from .pair_scoring import EvaluationScorer
 
 AnswerBy = Literal["choice", "retrieval"]
@@ -115,7 +116,7 @@ class MultipleChoiceTask:
         )
         for count, logits in by_clips.items():
             if self.answer_by == "retrieval":
-                logits = match_scores(logits).unflatten(0, (len(batch["labels"]), -1))
+                logits = ranking_scores(logits).unflatten(0, (len(batch["labels"]), -1))
             choices = zip(batch["firsts"], logits.argmax(-1).tolist(), strict=True)
             chosen[count] = [first[choice] for first, choice in choices]
         rights = batch["labels"].tolist()

@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ...metrics import retrieval_metrics
+from ...model.pair_scoring_clipbert import ranking_scores
 from ...model.processing_clipbert import ClipBertProcessor
 from ..data.captions import CaptionPool, RetrievalSamples
 from ..data.clips import ClipSamples, ClipSettings, adds_single_clip
@@ -24,7 +25,7 @@ from ..data.loaders import create_loader, group_by_video, group_rows
 from ..data.splits import Row
 from ..recipe import ScriptSettings, check_at_least, setting
 from ..sharding import forward_method
-from .clip_scores import logits_by_clips, match_scores
+from .clip_scores import logits_by_clips
 from .pair_scoring import EvaluationScorer
 
 _TEXTS_AT_ONCE = 4096
@@ -157,7 +158,7 @@ class RetrievalTask:
                 clip_logits.flatten(0, 1), config.score_aggregation, self.inference_clips, single_clip=self.single_clip
             )
             for count, logits in by_clips.items():
-                parts[count].append(match_scores(logits).unflatten(0, clip_logits.shape[:2]))
+                parts[count].append(ranking_scores(logits).unflatten(0, clip_logits.shape[:2]))
         scores = {count: torch.cat(some, dim=1).float().cpu().numpy() for count, some in parts.items()}
         return [
             (video, {count: scores[count][place] for count in scores}) for place, video in enumerate(batch["videos"])

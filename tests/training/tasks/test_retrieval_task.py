@@ -13,10 +13,10 @@ from forked_runs import ForkedRun
 from script_runs import EXAMPLES, SHORT, assert_same_weights
 
 from clipbert_hf import ClipBertForMultipleChoice, ClipBertForVideoTextRetrieval, ClipBertProcessor
+from clipbert_hf.model.pair_scoring_clipbert import ranking_scores
 from clipbert_hf.training.checkpoints import checkpoint_path
 from clipbert_hf.training.data.splits import load_splits
 from clipbert_hf.training.recipe import DataSettings, RecipeError
-from clipbert_hf.training.tasks.clip_scores import match_scores
 from clipbert_hf.training.tasks.multiple_choice import ChoiceCollator, MultipleChoiceTask, check_options
 from clipbert_hf.training.tasks.retrieval import RetrievalTask
 from examples import run_multiple_choice, run_retrieval
@@ -100,8 +100,8 @@ def test_several_captions_of_a_video() -> None:
 def test_scores_do_not_saturate() -> None:
     logits = torch.tensor([[0.0, 40.0], [0.0, 50.0]])
     assert logits.softmax(-1)[:, 1].tolist() == [1.0, 1.0]
-    assert match_scores(logits).tolist() == [40.0, 50.0]
-    assert match_scores(logits[:, 1:]).tolist() == [40.0, 50.0]
+    assert ranking_scores(logits).tolist() == [40.0, 50.0]
+    assert ranking_scores(logits[:, 1:]).tolist() == [40.0, 50.0]
 
 
 def test_multiple_choice_trains_and_counts(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
