@@ -14,6 +14,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "temporal_fusion": ("mean", "conv3d", "conv2plus1d"),
     "score_aggregation": ("mean", "max", "lse"),
     "retrieval_loss": ("cross_entropy", "rank"),
+    "contrastive_pooling": ("maxsim", "mean", "max"),
 }
 _PUBLISHED_BACKBONE = "resnet50"
 _AT_LEAST: dict[str, int] = {
@@ -27,6 +28,7 @@ _AT_LEAST: dict[str, int] = {
     "max_grid_col_position_embeddings": 1,
     "freeze_backbone_stages": 0,
     "pixel_random_sampling_size": 0,
+    "contrastive_size": 0,
 }
 
 
@@ -57,6 +59,14 @@ class ClipBertConfig(PreTrainedConfig):
         max_grid_col_position_embeddings: Most columns of grid cells.
         retrieval_loss: ``"cross_entropy"`` on two logits, or ``"rank"`` on one.
         rank_margin: Margin of the rank loss, on sigmoid scores.
+        contrastive_size: Of the vectors of a contrastive head beside the published one of retrieval and pre-training,
+            for searching; 0: none, as published.
+        contrastive_pooling: How a text meets the clips of a video there: ``"maxsim"``, each of its tokens the clip most
+            alike; ``"mean"`` and ``"max"``, its [CLS] the mean or the largest numbers of the clips' vectors.
+        cls_token_id: Of the tokenizer; with :attr:`sep_token_id` what a contrastive head gives a clip for a text.
+        sep_token_id: Of the tokenizer.
+        score_fusion: How search adds the similarity of the contrastive head and the score of a match:
+            ``first_stage_std``, ``matching_std`` and ``weight``, found on validation data. None: not found yet.
 
     Raises:
         InvalidInputError: If a value is outside what is allowed, here or when it is assigned later; the message names
@@ -72,6 +82,7 @@ class ClipBertConfig(PreTrainedConfig):
     keys_to_ignore_at_inference = [  # noqa: RUF012 (Trainer adds to it as a list)
         *("last_hidden_state", "hidden_states", "attentions", "clip_logits"),
         *("mlm_logits", "mlm_loss", "itm_loss"),
+        *("text_embeds", "text_embeds_mask", "clip_embeds"),
     ]
 
     vocab_size: int = 30522
@@ -105,6 +116,11 @@ class ClipBertConfig(PreTrainedConfig):
     max_grid_col_position_embeddings: int = 100
     retrieval_loss: str = "cross_entropy"
     rank_margin: float | int = 0.2
+    contrastive_size: int = 0
+    contrastive_pooling: str = "maxsim"
+    cls_token_id: int = 101
+    sep_token_id: int = 102
+    score_fusion: dict[str, float] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.check_sizes()

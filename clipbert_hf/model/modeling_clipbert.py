@@ -10,6 +10,7 @@ those of the second, and so on.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from ..errors import InvalidInputError
 from .checkpointing_clipbert import blocks_of, checkpointed, stages_of
 from .clip_assembly_clipbert import normalize_by_video
 from .configuration_clipbert import ClipBertConfig
+from .contrastive_clipbert import INITIAL_TEMPERATURE, ClipBertContrastiveHead
 from .inputs_clipbert import (
     check_rank,
     check_text_inputs,
@@ -93,9 +95,15 @@ class ClipBertRetrievalOutput(ClipBertScoresOutput):
 
     Args:
         scores: How well each text matches its video, 0 to 1, (N,).
+        text_embeds: Of the contrastive head, (P, M, contrastive size), if it was given texts.
+        text_embeds_mask: Which of these vectors count, (P, M).
+        clip_embeds: Of the contrastive head, (B, K, contrastive size), likewise.
     """
 
     scores: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
+    text_embeds_mask: torch.Tensor | None = None
+    clip_embeds: torch.Tensor | None = None
 
 
 @dataclass
@@ -106,11 +114,17 @@ class ClipBertPreTrainingOutput(ClipBertScoresOutput):
         mlm_loss: Masked language modelling, mean over the masked tokens.
         itm_loss: Image-text matching.
         mlm_logits: (N, K, M, vocabulary).
+        text_embeds: Of the contrastive head; see :class:`ClipBertRetrievalOutput`.
+        text_embeds_mask: Likewise.
+        clip_embeds: Likewise.
     """
 
     mlm_loss: torch.Tensor | None = None
     itm_loss: torch.Tensor | None = None
     mlm_logits: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
+    text_embeds_mask: torch.Tensor | None = None
+    clip_embeds: torch.Tensor | None = None
 
 
 # --- Frames to grid features (paper, section 3.1) ---
@@ -440,6 +454,8 @@ class ClipBertPreTrainedModel(PreTrainedModel):
             # Buffers that no checkpoint holds.
             init.copy_(module.position_ids, torch.arange(module.position_ids.shape[-1]).expand((1, -1)))
             init.zeros_(module.token_type_ids)
+        elif isinstance(module, ClipBertContrastiveHead):
+            init.constant_(module.logit_scale, math.log(1 / INITIAL_TEMPERATURE))
 
     @classmethod
     def from_pretrained_parts(
@@ -589,6 +605,48 @@ class ClipBertModel(ClipBertPreTrainedModel):
             pooler_output=self.pooler(hidden).unflatten(0, (-1, clips)),
         )
 
+    def encode_texts(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Encode texts alone, without a video, as a contrastive head does.
+
+        Args:
+            input_ids: (N, M).
+            attention_mask: (N, M), 0 at padding.
+            token_type_ids: (N, M), by default 0.
+
+        Returns:
+            Hidden states, (N, M, D).
+
+        Raises:
+            InvalidInputError: If a shape or an index is wrong.
+        """
+        check_text_inputs(input_ids, attention_mask, vocab_size=self.config.vocab_size)
+        self._check_text_length(input_ids)
+        states = self.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
+        return self.encoder(states, attention_mask=self._joint_mask(attention_mask, states, 1)).last_hidden_state
+
+    def encode_clips(self, visual_tokens: torch.Tensor) -> torch.Tensor:
+        """Encode clips alone: beside [CLS] and [SEP] instead of a text, as a contrastive head does.
+
+        Args:
+            visual_tokens: Fused and embedded, (clips, V, D).
+
+        Returns:
+            The states of [CLS], (clips, D).
+
+        Raises:
+            InvalidInputError: If the tokens have another rank.
+        """
+        check_rank(visual_tokens, "visual_tokens", "clips, visual tokens, hidden")
+        ids = torch.tensor([[self.config.cls_token_id, self.config.sep_token_id]], device=visual_tokens.device)
+        empty = self.embeddings(input_ids=ids.expand(len(visual_tokens), -1))
+        states = torch.cat([empty, self.visual_embeddings.dropout(visual_tokens).to(empty.dtype)], dim=1)
+        return self.encoder(states, attention_mask=self._joint_mask(None, states, 1)).last_hidden_state[:, 0]
+
     def _check_text_length(self, input_ids: torch.Tensor) -> None:
         if input_ids.shape[1] > self.config.max_position_embeddings:
             raise InvalidInputError(
@@ -666,6 +724,108 @@ class ClipBertClipScorer(ClipBertPreTrainedModel):
         """The logits of clips, (N, K, L), and of videos, (N, L), both in fp32 at least."""
         clip_logits = at_least_fp32(clip_logits)
         return clip_logits, aggregate_clip_logits(clip_logits, cast("ScoreAggregation", self.config.score_aggregation))
+
+
+class ClipBertContrastiveScorer(ClipBertClipScorer):
+    """Base of the models that can have a contrastive head beside their own, to search with (not in the paper).
+
+    The encoder then also runs on a text alone and on each clip alone, and their vectors are compared: a video's need
+    to be computed once for all texts. With ``config.contrastive_size`` 0 there is none.
+    """
+
+    def __init__(self, config: ClipBertConfig) -> None:
+        super().__init__(config)
+        self.contrastive = ClipBertContrastiveHead(config) if config.contrastive_size else None
+
+    def embed_texts(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Vectors of texts.
+
+        Args:
+            input_ids: (N, M).
+            attention_mask: (N, M), 0 at padding.
+            token_type_ids: (N, M), by default 0.
+
+        Returns:
+            Of length 1, (N, M, contrastive size); and which count, (N, M): with ``maxsim`` those of all tokens but
+            padding, [CLS] and [SEP] too; else M is 1, the vector of [CLS].
+
+        Raises:
+            InvalidInputError: If the model has no contrastive head, or a shape or an index is wrong.
+        """
+        states = self.clipbert.encode_texts(input_ids, attention_mask, token_type_ids)
+        kept = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        if self.config.contrastive_pooling != "maxsim":
+            states, kept = states[:, :1], torch.ones_like(kept[:, :1])
+        return self._contrastive_head().embed_texts(states), kept.bool()
+
+    def embed_clips(self, visual_tokens: torch.Tensor) -> torch.Tensor:
+        """Vectors of clips from their fused and embedded visual tokens.
+
+        Args:
+            visual_tokens: (clips, V, D), such as ``ClipBertPairScorer.encode_videos(…).tokens``.
+
+        Returns:
+            Of length 1, (clips, contrastive size).
+
+        Raises:
+            InvalidInputError: If the model has no contrastive head, or the shape is wrong.
+        """
+        return self._contrastive_head().embed_clips(self.clipbert.encode_clips(visual_tokens))
+
+    def embed_videos(self, grid_features: torch.Tensor) -> torch.Tensor:
+        """Vectors of the clips of videos.
+
+        Args:
+            grid_features: (B, K, T, R, C, D).
+
+        Returns:
+            Of length 1, (B, K, contrastive size).
+
+        Raises:
+            InvalidInputError: If the model has no contrastive head, or the shape is wrong.
+        """
+        check_visual_inputs(None, grid_features)
+        fused = self.clipbert.temporal_fusion(grid_features.flatten(0, 1))
+        return self.embed_clips(self.clipbert.visual_embeddings(fused)).unflatten(0, grid_features.shape[:2])
+
+    def _contrastive_head(self) -> ClipBertContrastiveHead:
+        if self.contrastive is None:
+            raise InvalidInputError("the model has no contrastive head: its config.contrastive_size is 0")
+        return self.contrastive
+
+    def _embed(
+        self,
+        texts: tuple[torch.Tensor | None, torch.Tensor | None],
+        visual: dict[str, torch.Tensor | None],
+        matching_clips: int | None,
+        options: dict[str, Any],
+    ) -> tuple[dict[str, Any], dict[str, torch.Tensor | None]]:
+        """Vectors of texts, if there are any, and of clips; and the visual inputs that pairs are scored with."""
+        input_ids, attention_mask = texts
+        if input_ids is None:
+            if matching_clips is not None:
+                raise InvalidInputError("matching_clips goes with contrastive_input_ids, which are not given")
+            return {}, visual
+        statistics = {name: options.pop(name, None) for name in ("pixel_mean", "pixel_std")}
+        pixels, grid = visual["pixel_values_videos"], visual["grid_features"]
+        check_visual_inputs(pixels, grid, **statistics)
+        if pixels is not None:
+            grid = self.clipbert.get_grid_features(pixels, **statistics)
+        assert grid is not None  # check_visual_inputs made sure of it
+        vectors, kept = self.embed_texts(input_ids, attention_mask)
+        embeds = {"text_embeds": vectors, "text_embeds_mask": kept, "clip_embeds": self.embed_videos(grid)}
+        return embeds, {"pixel_values_videos": None, "grid_features": grid[:, :matching_clips]}
+
+
+def _needs_some(embeds: dict[str, Any]) -> dict[str, Any]:
+    if not embeds:
+        raise InvalidInputError("input_ids must be given, or contrastive_input_ids; got neither")
+    return embeds
 
 
 def _mlp(hidden_size: int, num_outputs: int) -> nn.Sequential:
@@ -783,7 +943,7 @@ class ClipBertForMultipleChoice(ClipBertClipScorer):
         )
 
 
-class ClipBertForVideoTextRetrieval(ClipBertClipScorer):
+class ClipBertForVideoTextRetrieval(ClipBertContrastiveScorer):
     """Does the text match the video? Two logits with cross-entropy, or one with the rank loss."""
 
     def __init__(self, config: ClipBertConfig) -> None:
@@ -794,23 +954,29 @@ class ClipBertForVideoTextRetrieval(ClipBertClipScorer):
     @can_return_tuple
     def forward(
         self,
-        input_ids: torch.LongTensor,
+        input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,
         pixel_values_videos: torch.Tensor | None = None,
         grid_features: torch.Tensor | None = None,
         texts_per_video: torch.Tensor | Sequence[int] | None = None,
         labels: torch.Tensor | None = None,
+        contrastive_input_ids: torch.LongTensor | None = None,
+        contrastive_attention_mask: torch.Tensor | None = None,
+        matching_clips: int | None = None,
         **kwargs: Any,
     ) -> ClipBertRetrievalOutput:
         """Score pairs of text and video.
 
         Args:
-            input_ids: (N, M).
+            input_ids: (N, M); None, with ``contrastive_input_ids``: no pairs are scored.
             attention_mask: (N, M).
             pixel_values_videos: (B, K, T, 3, H, W).
             grid_features: (B, K, T, R, C, D), instead of pixels.
             texts_per_video: (B,), how many texts are scored against each video.
             labels: (N,), 1 where text and video match, else 0.
+            contrastive_input_ids: Texts for the contrastive head, (P, M), whose vectors come beside those of the clips.
+            contrastive_attention_mask: (P, M).
+            matching_clips: How many of each video's clips, the first ones, pairs are scored with then; None: all.
             **kwargs: As in :meth:`ClipBertModel.forward`.
 
         Returns:
@@ -819,8 +985,16 @@ class ClipBertForVideoTextRetrieval(ClipBertClipScorer):
         Raises:
             InvalidInputError: If a shape, an index or a label is wrong.
         """
+        embeds, visual = self._embed(
+            (contrastive_input_ids, contrastive_attention_mask),
+            {"pixel_values_videos": pixel_values_videos, "grid_features": grid_features},
+            matching_clips,
+            kwargs,
+        )
+        if input_ids is None:
+            return ClipBertRetrievalOutput(**_needs_some(embeds))
         outputs = self.clipbert(
-            input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, return_dict=True, **kwargs
+            input_ids, attention_mask, **visual, texts_per_video=texts_per_video, return_dict=True, **kwargs
         )
         clip_logits, logits = self._aggregate(self.classifier(self.dropout(outputs.pooler_output)))
         loss = None
@@ -830,7 +1004,7 @@ class ClipBertForVideoTextRetrieval(ClipBertClipScorer):
                 video_of_text = match_texts_to_videos(
                     texts_per_video,
                     texts=len(input_ids),
-                    videos=number_of_videos(pixel_values_videos, grid_features),
+                    videos=number_of_videos(**visual),
                     device=logits.device,
                 )
                 loss = rank_loss(logits, labels, video_of_text, self.config.rank_margin)
@@ -843,6 +1017,7 @@ class ClipBertForVideoTextRetrieval(ClipBertClipScorer):
             logits=logits,
             clip_logits=clip_logits,
             scores=scores,
+            **embeds,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
@@ -937,7 +1112,7 @@ class ClipBertForVideoRegression(ClipBertClipScorer):
         )
 
 
-class ClipBertForPreTraining(ClipBertClipScorer):
+class ClipBertForPreTraining(ClipBertContrastiveScorer):
     """Masked language modelling and image-text matching (paper, section 3.2)."""
 
     # The published model has both tied, and a checkpoint that is not is saved untied (tie_word_embeddings).
@@ -963,25 +1138,29 @@ class ClipBertForPreTraining(ClipBertClipScorer):
     @can_return_tuple
     def forward(
         self,
-        input_ids: torch.LongTensor,
+        input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,
         pixel_values_videos: torch.Tensor | None = None,
         grid_features: torch.Tensor | None = None,
         texts_per_video: torch.Tensor | Sequence[int] | None = None,
         mlm_labels: torch.LongTensor | None = None,
         itm_labels: torch.LongTensor | None = None,
+        contrastive_input_ids: torch.LongTensor | None = None,
+        contrastive_attention_mask: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> ClipBertPreTrainingOutput:
         """Predict masked tokens, and whether text and video match.
 
         Args:
-            input_ids: (N, M).
+            input_ids: (N, M); None, with ``contrastive_input_ids``: nothing is predicted.
             attention_mask: (N, M).
             pixel_values_videos: (B, K, T, 3, H, W); an image is one clip of one frame.
             grid_features: (B, K, T, R, C, D), instead of pixels.
             texts_per_video: (B,).
             mlm_labels: The token at each masked position, -100 elsewhere, (N, M).
             itm_labels: 1 where text and video match, else 0, (N,).
+            contrastive_input_ids: Texts for the contrastive head, (P, M), whose vectors come beside those of the clips.
+            contrastive_attention_mask: (P, M).
             **kwargs: As in :meth:`ClipBertModel.forward`.
 
         Returns:
@@ -991,8 +1170,16 @@ class ClipBertForPreTraining(ClipBertClipScorer):
         Raises:
             InvalidInputError: If a shape, an index or a label is wrong.
         """
+        embeds, visual = self._embed(
+            (contrastive_input_ids, contrastive_attention_mask),
+            {"pixel_values_videos": pixel_values_videos, "grid_features": grid_features},
+            None,
+            kwargs,
+        )
+        if input_ids is None:
+            return ClipBertPreTrainingOutput(**_needs_some(embeds))
         outputs = self.clipbert(
-            input_ids, attention_mask, pixel_values_videos, grid_features, texts_per_video, return_dict=True, **kwargs
+            input_ids, attention_mask, **visual, texts_per_video=texts_per_video, return_dict=True, **kwargs
         )
         text_states = outputs.last_hidden_state[:, :, : input_ids.shape[1]]  # (N, K, M, D)
         mlm_logits, match_logits = self.cls(text_states, outputs.pooler_output)
@@ -1014,6 +1201,7 @@ class ClipBertForPreTraining(ClipBertClipScorer):
             mlm_loss=mlm_loss,
             itm_loss=itm_loss,
             mlm_logits=mlm_logits,
+            **embeds,
             logits=logits,
             clip_logits=clip_logits,
             hidden_states=outputs.hidden_states,
