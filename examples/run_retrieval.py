@@ -22,11 +22,12 @@ from clipbert_hf.training import (
     run_script,
     train_and_test,
 )
-from clipbert_hf.training.tasks.retrieval import (
+from clipbert_hf.training.tasks.retrieval import RetrievalTask
+from clipbert_hf.training.tasks.retrieval_batches import (
     RetrievalRecipe,
-    RetrievalTask,
     create_evaluation_loader,
     create_training_loader,
+    fill_grid_cache,
 )
 
 
@@ -39,21 +40,24 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         processor = create_processor(recipe, recipe, splits["train"], num_clips=max(recipe.inference_clips))
     model = create_model(ClipBertForVideoTextRetrieval, recipe, processor, trains=recipe.trains)
 
-    def evaluation(split: str, clips: list[int], **options: Any) -> tuple[Any, RetrievalTask]:
+    def evaluation(split: str, clips: list[int], *, is_test: bool) -> tuple[Any, RetrievalTask]:
         rows = splits.get(split, [])
-        options |= {"eval_pairs": recipe.eval_pairs, "retrieval_loss": model.config.retrieval_loss}
-        task = RetrievalTask(processor, rows, clips, **options)
+        task = RetrievalTask.from_recipe(recipe, model, processor, rows, clips, is_test=is_test)
         return create_evaluation_loader(rows, recipe, processor, clips=clips) if rows else None, task
 
-    validation_loader, task = evaluation("validation", [recipe.validation_clips])
-    test_loader, test_task = evaluation("test", recipe.inference_clips, dual_softmax_scale=recipe.dual_softmax_scale)
+    validation_loader, task = evaluation("validation", [recipe.validation_clips], is_test=False)
+    test_loader, test_task = evaluation("test", recipe.inference_clips, is_test=True)
+    cache = fill_grid_cache(accelerator, model, recipe, processor, splits["train"])
+    train_loader = create_training_loader(
+        splits["train"], recipe, processor, contrasts=task.contrast is not None, cache=cache
+    )
     return train_and_test(
         accelerator,
         model,
         processor,
         recipe,
         task=task,
-        train_loader=create_training_loader(splits["train"], recipe, processor),
+        train_loader=train_loader,
         validation_loader=validation_loader,
         test_task=test_task,
         test_loader=test_loader,

@@ -96,8 +96,8 @@ ALLOWED = {
     "clipbert_hf.model.configuration_clipbert": ("clipbert_hf.errors", "clipbert_hf.model.hub_code_clipbert"),
     "clipbert_hf.data_collator": MODEL,
     "clipbert_hf.metrics": METRICS,
-    "clipbert_hf.retrieval": ("clipbert_hf.retrieval", *MODEL),
-    "clipbert_hf.training": ("clipbert_hf.training", "datasets_scripts", *MODEL, *METRICS),
+    "clipbert_hf.retrieval": ("clipbert_hf.retrieval", *MODEL, *METRICS),
+    "clipbert_hf.training": ("clipbert_hf.training", "clipbert_hf.retrieval", "datasets_scripts", *MODEL, *METRICS),
     "clipbert_hf.training.loop": tuple(
         f"clipbert_hf.{name}"
         for name in (

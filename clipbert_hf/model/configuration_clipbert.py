@@ -63,7 +63,7 @@ class ClipBertConfig(PreTrainedConfig):
             for searching; 0: none, as published.
         contrastive_pooling: How a text meets the clips of a video there: ``"maxsim"``, each of its tokens the clip most
             alike; ``"mean"`` and ``"max"``, its [CLS] the mean or the largest numbers of the clips' vectors.
-        cls_token_id: Of the tokenizer; with :attr:`sep_token_id` what a contrastive head gives a clip for a text.
+        cls_token_id: Of the tokenizer; with ``sep_token_id`` what a contrastive head gives a clip for a text.
         sep_token_id: Of the tokenizer.
         score_fusion: How search adds the similarity of the contrastive head and the score of a match:
             ``first_stage_std``, ``matching_std`` and ``weight``, found on validation data. None: not found yet.
@@ -82,7 +82,7 @@ class ClipBertConfig(PreTrainedConfig):
     keys_to_ignore_at_inference = [  # noqa: RUF012 (Trainer adds to it as a list)
         *("last_hidden_state", "hidden_states", "attentions", "clip_logits"),
         *("mlm_logits", "mlm_loss", "itm_loss"),
-        *("text_embeds", "text_embeds_mask", "clip_embeds"),
+        *("text_embeds", "text_embeds_mask", "clip_embeds", "contrastive_scale"),
     ]
 
     vocab_size: int = 30522
@@ -118,8 +118,8 @@ class ClipBertConfig(PreTrainedConfig):
     rank_margin: float | int = 0.2
     contrastive_size: int = 0
     contrastive_pooling: str = "maxsim"
-    cls_token_id: int = 101
-    sep_token_id: int = 102
+    cls_token_id: int | None = None
+    sep_token_id: int | None = None
     score_fusion: dict[str, float] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -146,6 +146,11 @@ class ClipBertConfig(PreTrainedConfig):
             raise InvalidInputError(
                 f"hidden_size must be a multiple of num_attention_heads; "
                 f"got {self.hidden_size} and {self.num_attention_heads}"
+            )
+        if self.contrastive_size and (self.cls_token_id is None or self.sep_token_id is None):
+            raise InvalidInputError(
+                "contrastive_size needs cls_token_id and sep_token_id of the tokenizer, 101 and 102 of "
+                f"bert-base-uncased; got {self.cls_token_id} and {self.sep_token_id}"
             )
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:

@@ -35,7 +35,8 @@ class ClipBertContrastiveHead(nn.Module):
         super().__init__()
         self.text_projection = nn.Linear(config.hidden_size, config.contrastive_size)
         self.clip_projection = nn.Linear(config.hidden_size, config.contrastive_size)
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / INITIAL_TEMPERATURE)))
+        # Of one dimension, since FSDP2 takes no parameter without any.
+        self.logit_scale = nn.Parameter(torch.tensor([math.log(1 / INITIAL_TEMPERATURE)]))
 
     def embed_texts(self, states: torch.Tensor) -> torch.Tensor:
         """States (P, M, D) to vectors of length 1, (P, M, C)."""

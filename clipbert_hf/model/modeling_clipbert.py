@@ -98,12 +98,14 @@ class ClipBertRetrievalOutput(ClipBertScoresOutput):
         text_embeds: Of the contrastive head, (P, M, contrastive size), if it was given texts.
         text_embeds_mask: Which of these vectors count, (P, M).
         clip_embeds: Of the contrastive head, (B, K, contrastive size), likewise.
+        contrastive_scale: By what it multiplies similarities in its loss, (1,), likewise.
     """
 
     scores: torch.Tensor | None = None
     text_embeds: torch.Tensor | None = None
     text_embeds_mask: torch.Tensor | None = None
     clip_embeds: torch.Tensor | None = None
+    contrastive_scale: torch.Tensor | None = None
 
 
 @dataclass
@@ -117,6 +119,7 @@ class ClipBertPreTrainingOutput(ClipBertScoresOutput):
         text_embeds: Of the contrastive head; see :class:`ClipBertRetrievalOutput`.
         text_embeds_mask: Likewise.
         clip_embeds: Likewise.
+        contrastive_scale: Likewise.
     """
 
     mlm_loss: torch.Tensor | None = None
@@ -125,6 +128,7 @@ class ClipBertPreTrainingOutput(ClipBertScoresOutput):
     text_embeds: torch.Tensor | None = None
     text_embeds_mask: torch.Tensor | None = None
     clip_embeds: torch.Tensor | None = None
+    contrastive_scale: torch.Tensor | None = None
 
 
 # --- Frames to grid features (paper, section 3.1) ---
@@ -818,7 +822,12 @@ class ClipBertContrastiveScorer(ClipBertClipScorer):
             grid = self.clipbert.get_grid_features(pixels, **statistics)
         assert grid is not None  # check_visual_inputs made sure of it
         vectors, kept = self.embed_texts(input_ids, attention_mask)
-        embeds = {"text_embeds": vectors, "text_embeds_mask": kept, "clip_embeds": self.embed_videos(grid)}
+        embeds = {
+            "text_embeds": vectors,
+            "text_embeds_mask": kept,
+            "clip_embeds": self.embed_videos(grid),
+            "contrastive_scale": self._contrastive_head().scale,
+        }
         return embeds, {"pixel_values_videos": None, "grid_features": grid[:, :matching_clips]}
 
 

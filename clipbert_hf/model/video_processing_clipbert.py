@@ -18,7 +18,6 @@ from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoMetadata
 
 from ..errors import InvalidInputError
-from ..video.reader import VideoReader
 from ..video.reading import open_video
 from ..video.resizing import resize_longest_edge
 from ..video.sampling import clip_seconds, frames_on_screen, sample_clip_indices, ticks_of_clock
@@ -157,6 +156,23 @@ class ClipBertVideoProcessor(BaseVideoProcessor):
             result["video_metadata"] = [clip.metadata for clip in clips]
         return result
 
+    def clip_indices(self, video: Any, **kwargs: Unpack[ClipBertVideoProcessorKwargs]) -> np.ndarray:
+        """Which frames of a video the processor would take, for callers that have these already.
+
+        Args:
+            video: With ``frames``, ``fps``, ``duration`` and ``frame_seconds`` of a reader of videos.
+            **kwargs: As for :meth:`preprocess`.
+
+        Returns:
+            (K, T), int64.
+
+        Raises:
+            InvalidInputError: If an option has no such value.
+            TypeError: If an option has an unknown name.
+        """
+        options = complete_options(self, kwargs)
+        return _sample(video, video_generators(options, 1)[0], options)
+
     def normalize_clips(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
         """Finish clips of ``pixel_dtype="uint8"``, on the device that they are on.
 
@@ -214,7 +230,7 @@ def _read_clips(
     return Clips(frames, places.ravel(), indices, seconds, metadata)
 
 
-def _sample(reader: VideoReader, generator: np.random.Generator | None, options: Mapping[str, Any]) -> np.ndarray:
+def _sample(reader: Any, generator: np.random.Generator | None, options: Mapping[str, Any]) -> np.ndarray:
     if not options["do_sample_frames"]:
         return np.arange(reader.frames)[None]
     by_time = options["index_by"] == "time"

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.utils.data import DataLoader
 
-from .evaluation import Task
+from .evaluation import Task, begin_step
 from .loop import losses_by_name, total_steps_of
 from .recipe import ScriptSettings
 
@@ -65,6 +65,7 @@ def try_out(
 
 def _train_one(accelerator: Accelerator, model: nn.Module, task: Task, batch: Any) -> dict[str, float]:
     model.train()
+    begin_step(task, accelerator, model, [batch])
     with accelerator.autocast():
         losses = losses_by_name(task.loss(model, batch))
     accelerator.backward(torch.stack([*losses.values()]).sum())

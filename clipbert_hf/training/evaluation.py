@@ -41,7 +41,24 @@ class Task(Protocol):
     def metrics(self, records: list[Any]) -> dict[str, float]:
         """Metrics of a whole split from the records of all its samples, each of them once."""
 
-    # A task may also have a text ``evaluation_size``: how much there is to do in an evaluation, such as its pairs.
+    # A task may also have a text ``evaluation_size``: how much there is to do in an evaluation, such as its pairs. And
+    # ``begin_step(accelerator, model, batches)``, told the micro-batches of a step before their losses are taken: for a
+    # loss that is no sum over samples. And ``adopt(model, metrics)``, told before the test what the validation found
+    # for the weights that are kept.
+
+
+def begin_step(task: Task, accelerator: Accelerator, model: nn.Module, batches: list[Any]) -> None:
+    """Tell a task, if it asks for it, of the micro-batches that this process has in a step."""
+    begin = getattr(task, "begin_step", None)
+    if begin is not None:
+        begin(accelerator, model, batches)
+
+
+def adopt(task: Task, model: nn.Module, metrics: Mapping[str, float]) -> None:
+    """Tell a task, if it asks for it, what the validation found, before the test."""
+    method = getattr(task, "adopt", None)
+    if method is not None:
+        method(model, metrics)
 
 
 def evaluate(

@@ -34,7 +34,7 @@ from .checkpoints import (
     resume_conditions,
     save_checkpoint,
 )
-from .evaluation import Task, evaluate
+from .evaluation import Task, begin_step, evaluate
 from .faults import PreemptedError, UnreadableVideos, never_stop
 from .optimization import create_optimizer, create_schedule
 from .recipe import LoopSettings, RecipeError
@@ -247,6 +247,7 @@ class _Run:
 
     def _step(self, window: list[Any]) -> None:
         """Take a step whose gradient is that of one batch with all samples of the window, in all processes."""
+        begin_step(self.task, self.accelerator, self.model, window)
         counts = [losses_by_name(self.task.label_counts(batch)) for batch in window]
         own = {name: sum(count[name] for count in counts) for name in counts[0]}
         counted = self.accelerator.reduce(torch.tensor([*own.values()], device=self.accelerator.device), "sum")

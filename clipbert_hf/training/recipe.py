@@ -195,7 +195,9 @@ class StartSettings(Settings):
     vision: str | None = setting(None, "weights of the CNN: timm name, Hub id, folder, or file with model.backbone")
     text: str | None = setting(None, "BERT-family encoder and its tokenizer: Hub id or folder")
     model: dict[str, Any] = setting({}, "fields of ClipBertConfig, in place of the start point's")
-    frozen: list[Literal["cnn", "word_embeddings"]] = setting([], "parts that do not train (paper, table 6)")
+    frozen: list[Literal["cnn", "grid_features", "word_embeddings"]] = setting(
+        [], "parts that do not train (paper, table 6); grid_features: the CNN and the grid encoder after it"
+    )
     vocabulary_size: int = setting(1000, "most word pieces of a new tokenizer, which is made where text is null")
     vocabulary_configs: list[str] = setting([], "configurations of the data set whose training texts it also covers")
 

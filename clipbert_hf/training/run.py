@@ -22,7 +22,7 @@ from ..errors import ClipBertError
 from ..model.processing_clipbert import ClipBertProcessor
 from .data.clips import TaskOnPixels
 from .dry_run import try_out
-from .evaluation import Task, evaluate
+from .evaluation import Task, adopt, evaluate
 from .faults import KEY, PreemptedError, StopRequest, UnreadableVideos
 from .loop import train
 from .recipe import LoopSettings, RecipeError, ScriptSettings
@@ -135,6 +135,7 @@ def train_and_test(
             if validation_loader is not None and not recipe.trains:  # otherwise it was evaluated in training
                 loader = accelerator.prepare(validation_loader)
                 validation = evaluate(accelerator, trained, loader, task, name="validation", **watched)
+            adopt(test_task, trained, validation)
             test = {}
             if test_loader is not None:
                 loader = accelerator.prepare(test_loader)

@@ -139,8 +139,12 @@ def create_model(
     return model
 
 
-# What stands in the names of a part's parameters. The grid encoder after the CNN trains in any case.
-_FROZEN = {"cnn": "grid_backbone.backbone.", "word_embeddings": "embeddings.word_embeddings."}
+# What stands in the names of a part's parameters.
+_FROZEN = {
+    "cnn": "grid_backbone.backbone.",
+    "grid_features": "grid_backbone.",
+    "word_embeddings": "embeddings.word_embeddings.",
+}
 
 
 def _create_model(
@@ -152,6 +156,8 @@ def _create_model(
 ) -> Model:
     check_keys(start.model, {entry.name for entry in dataclasses.fields(ClipBertConfig)}, name="model")
     options: dict[str, Any] = dict(start.model)
+    if options.get("contrastive_size"):
+        options = {**_token_ids(processor), **options}
     if labels is not None:
         options["id2label"] = dict(enumerate(labels))
         options["label2id"] = {label: index for index, label in enumerate(labels)}
@@ -175,19 +181,24 @@ def _load_model(model_class: type[Model], name: str, options: dict[str, Any], tr
     config = ClipBertConfig.from_pretrained(name, **options)
     load = partial(model_class.from_pretrained, name, dtype=torch.float32, ignore_mismatched_sizes=True)
     model, loaded = load(config=config, output_loading_info=True)
-    heads = [part for part, _ in model.named_children() if part not in (model.base_model_prefix, "dropout")]
+    # A contrastive head is the same in several tasks.
+    heads = [
+        part for part, _ in model.named_children() if part not in (model.base_model_prefix, "dropout", _CONTRASTIVE)
+    ]
     absent = {key for kind in ("missing_keys", "mismatched_keys") for key in map(_key_of, loaded[kind])}
+    news = ["the contrastive head is new"] if any(key.startswith(f"{_CONTRASTIVE}.") for key in absent) else []
     is_same_task = saved.architectures == [model_class.__name__]
     if is_same_task and "label2id" in options and saved.label2id != config.label2id:
-        what = _carry_over(model, load(config=saved), saved.label2id, config.label2id)
-    elif is_same_task and not any(key.split(".")[0] in heads for key in absent):
-        return model
-    else:
+        news.insert(0, _carry_over(model, load(config=saved), saved.label2id, config.label2id))
+    elif not is_same_task or any(key.split(".")[0] in heads for key in absent):
         # What has the name and the shape of a head may have been one of another task.
         fresh = model_class(config)
         for part in heads:
             getattr(model, part).load_state_dict(getattr(fresh, part).state_dict())
-        what = "the head is new"
+        news.insert(0, "the head is new")
+    if not news:
+        return model
+    what = ", ".join(news)
     if not trains:
         raise RecipeError(
             f"without training, start_from must be a {model_class.__name__} as it is to be evaluated; of {name}, a "
@@ -196,6 +207,14 @@ def _load_model(model_class: type[Model], name: str, options: dict[str, Any], tr
     if PartialState().is_main_process:
         sys.stderr.write(f"{model_class.__name__} from {name}: {what}\n")
     return model
+
+
+_CONTRASTIVE = "contrastive"
+
+
+def _token_ids(processor: ClipBertProcessor) -> dict[str, int]:
+    """What a contrastive head gives a clip for a text."""
+    return {name: getattr(processor.tokenizer, name) for name in ("cls_token_id", "sep_token_id")}
 
 
 def _key_of(entry: Any) -> str:

@@ -18,7 +18,7 @@ from clipbert_hf.training.recipe import RecipeError
 from clipbert_hf.training.recipe_parsing import parse_recipe
 from clipbert_hf.training.tasks.multiple_choice import MultipleChoiceRecipe
 from clipbert_hf.training.tasks.pretraining import PretrainingRecipe
-from clipbert_hf.training.tasks.retrieval import RetrievalRecipe
+from clipbert_hf.training.tasks.retrieval_batches import RetrievalRecipe
 from clipbert_hf.training.tasks.video_qa import VideoQARecipe
 from examples import run_multiple_choice, run_pretraining, run_retrieval, run_video_qa
 

@@ -27,7 +27,7 @@ SIZES = {
 
 def small_model(model_class=ClipBertForVideoTextRetrieval, **options):
     torch.manual_seed(0)
-    return model_class(ClipBertConfig(**SIZES, **{"contrastive_size": 8, **options})).eval()
+    return model_class(ClipBertConfig(**{**SIZES, "contrastive_size": 8, **options})).eval()
 
 
 def unit(*shape: int) -> torch.Tensor:
@@ -151,6 +151,8 @@ def test_what_does_not_go_together_is_refused():
         model(ids, pixel_values_videos=pixels, matching_clips=1)
     with pytest.raises(InvalidInputError, match="no contrastive head"):
         small_model(contrastive_size=0)(contrastive_input_ids=ids, pixel_values_videos=pixels)
+    with pytest.raises(InvalidInputError, match=r"needs cls_token_id and sep_token_id .*; got None and 3"):
+        small_model(cls_token_id=None)
     with pytest.raises(InvalidInputError, match="contrastive_pooling must be one of maxsim, mean, max"):
         ClipBertConfig(contrastive_pooling="sum")
 

@@ -13,7 +13,7 @@ from clipbert_hf.training.recipe import DataSource, LoopSettings, RecipeError, s
 from clipbert_hf.training.recipe_parsing import parse_recipe, read_yaml, write_yaml
 from clipbert_hf.training.tasks.multiple_choice import MultipleChoiceRecipe
 from clipbert_hf.training.tasks.pretraining import PretrainingRecipe
-from clipbert_hf.training.tasks.retrieval import RetrievalRecipe
+from clipbert_hf.training.tasks.retrieval_batches import RetrievalRecipe
 from clipbert_hf.training.tasks.video_qa import VideoQARecipe
 
 RECIPES = Path(__file__).parents[2] / "examples" / "recipes"

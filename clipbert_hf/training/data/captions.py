@@ -72,7 +72,7 @@ class CaptionPool:
 
     def draw(self, video: str, generator: np.random.Generator) -> str | None:
         """A caption of another video; None where there seems to be none."""
-        captions, true = self.captions[self.sources[video]], self._true(video)
+        captions, true = self.captions[self.sources[video]], self.true_keys(video)
         for _ in range(100):
             text = captions[int(generator.integers(len(captions)))]
             if caption_key(text) not in true:
@@ -81,14 +81,14 @@ class CaptionPool:
 
     def wrong(self, video: str, captions: Iterable[str]) -> list[str]:
         """Those of some captions that are not true of a video; of several that say the same, the first."""
-        true = self._true(video)
+        true = self.true_keys(video)
         wrong: dict[str, str] = {}
         for text in captions:
             if caption_key(text) not in true:
                 wrong.setdefault(caption_key(text), text)
         return list(wrong.values())
 
-    def _true(self, video: str) -> set[str]:
+    def true_keys(self, video: str) -> set[str]:
         """The keys of a video's own captions; made when they are asked for, since those of all take much memory."""
         return {caption_key(text) for text in self.own[video]}
 

@@ -19,6 +19,7 @@ from .splits import Row
 
 if TYPE_CHECKING:
     from ..evaluation import Task
+    from .grid_cache import CachedVideo, GridCache
 
 
 def check_inference_clips(counts: Sequence[int]) -> None:
@@ -107,6 +108,7 @@ class ClipSamples:
         text_only: Whether there is no video to see.
         single_clip: Where one inference clip lies: at the start for questions, a third into the video for retrieval
             and multiple choice, as published.
+        cache: Of grid features, in place of the pixels of training clips.
     """
 
     def __init__(
@@ -119,32 +121,45 @@ class ClipSamples:
         text_only: bool = False,
         single_clip: str = "dense",
         training_sampling: str = "random",
+        cache: GridCache | None = None,
     ) -> None:
         counts = [clips] if isinstance(clips, int) else list(clips)
         self.processor, self.training = processor.video_processor, training
-        self.most_rows, self.text_only = most_rows, text_only
+        self.most_rows, self.text_only, self.cache = most_rows, text_only, cache
         strategy = training_sampling if training else single_clip if max(counts) == 1 else "dense"
         self.parts = [(max(counts), strategy)]  # numbers of clips, and where they lie
         if not training and adds_single_clip(counts, single_clip):
             self.parts.append((1, single_clip))
 
     def __call__(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
-        """One sample: ``pixels`` (1, K, T, 3, L, L) and ``rows``."""
+        """One sample: ``pixels`` (1, K, T, 3, L, L), or ``grids`` (1, K, T, R, C, D) of the cache, and ``rows``."""
         if self.text_only:
-            pixels = self._nothing(clips=1)  # all clips would be the same
+            visual = {"pixels": self._nothing(clips=1)}  # all clips would be the same
+        elif self.cache is not None:
+            visual = {"grids": self._cached(self.cache.read(rows[0]["video"]), generator)}
         else:
-            read = [
-                self.processor(
-                    rows[0]["video"],
-                    num_clips=number,
-                    sampling_strategy=strategy,
-                    generator=generator,
-                    pixel_dtype=pixel_dtype(self.processor),
-                )["pixel_values_videos"]
-                for number, strategy in self.parts
-            ]
-            pixels = read[0] if len(read) == 1 else torch.cat(read, dim=1)
-        return {"pixels": pixels, "rows": self._some(rows, generator)}
+            visual = {"pixels": self._read(rows[0]["video"], generator)}
+        return {**visual, "rows": self._some(rows, generator)}
+
+    def _read(self, video: str, generator: np.random.Generator) -> torch.Tensor:
+        read = [
+            self.processor(
+                video,
+                num_clips=number,
+                sampling_strategy=strategy,
+                generator=generator,
+                pixel_dtype=pixel_dtype(self.processor),
+            )["pixel_values_videos"]
+            for number, strategy in self.parts
+        ]
+        return read[0] if len(read) == 1 else torch.cat(read, dim=1)
+
+    def _cached(self, video: CachedVideo, generator: np.random.Generator) -> torch.Tensor:
+        indices = [
+            self.processor.clip_indices(video, num_clips=number, sampling_strategy=strategy, generator=generator)
+            for number, strategy in self.parts
+        ]
+        return video.grids[torch.from_numpy(np.concatenate(indices))][None]
 
     def without_video(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
         """The sample of a video that cannot be read: as many clips, of nothing."""
@@ -158,6 +173,14 @@ class ClipSamples:
 
     def _nothing(self, *, clips: int) -> torch.Tensor:
         return blank_clips(self.processor, videos=1, clips=clips, frames=self.processor.num_frames)
+
+
+def join_visual(samples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """What the model takes of the samples' videos: ``pixel_values_videos``, or ``grid_features`` of a cache."""
+    for name, argument in (("pixels", "pixel_values_videos"), ("grids", "grid_features")):
+        if name in samples[0]:
+            return {argument: torch.cat([sample[name] for sample in samples])}
+    raise KeyError(f"a sample must have pixels or grids; it has {', '.join(samples[0])}")
 
 
 def question_groups(rows: Sequence[Row], settings: QuestionSettings, *, training: bool) -> list[list[Row]]:
@@ -254,9 +277,21 @@ class TaskOnPixels:
         """The task's."""
         return self.task.metrics(records)
 
+    def begin_step(self, accelerator: Any, model: nn.Module, batches: list[dict[str, Any]]) -> None:
+        """The task's, if it has one; see :func:`clipbert_hf.training.evaluation.begin_step`."""
+        begin = getattr(self.task, "begin_step", None)
+        if begin is not None:
+            begin(accelerator, model, batches, self._normalize)
+
+    def adopt(self, model: nn.Module, metrics: dict[str, float]) -> None:
+        """The task's, if it has one; see :func:`clipbert_hf.training.evaluation.adopt`."""
+        adopt = getattr(self.task, "adopt", None)
+        if adopt is not None:
+            adopt(model, metrics)
+
     def _normalize(self, batch: dict[str, Any]) -> dict[str, Any]:
-        pixels = batch["inputs"]["pixel_values_videos"]
-        if pixels.dtype != torch.uint8:
+        pixels = batch["inputs"].get("pixel_values_videos")
+        if pixels is None or pixels.dtype != torch.uint8:
             return batch
         inputs = {**batch["inputs"], "pixel_values_videos": self.processor.normalize_clips(pixels)}
         return {**batch, "inputs": inputs}

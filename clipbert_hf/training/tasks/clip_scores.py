@@ -30,16 +30,34 @@ def logits_by_clips(
     Raises:
         InvalidInputError: If there are other clips than these.
     """
+    places = clips_by_count(clip_logits.shape[1], counts, single_clip=single_clip)
+    return {count: aggregate_clip_logits(clip_logits[:, some], aggregation) for count, some in places.items()}
+
+
+def clips_by_count(clips: int, counts: Sequence[int], *, single_clip: str = "dense") -> dict[int, slice]:
+    """Which of the clips of a video each number of clips would see alone.
+
+    Args:
+        clips: How many there are, as in :func:`logits_by_clips`.
+        counts: See there.
+        single_clip: See there.
+
+    Raises:
+        InvalidInputError: If there are other clips than these.
+
+    Example:
+        >>> clips_by_count(9, [1, 4, 8], single_clip="middle")
+        {1: slice(8, None, None), 4: slice(0, 8, 2), 8: slice(0, 8, 1)}
+    """
     added = adds_single_clip(counts, single_clip)
-    clips = clip_logits.shape[1] - added
-    if clips < 1 or any(clips % count for count in counts):
+    dense = clips - added
+    if dense < 1 or any(dense % count for count in counts):
         raise InvalidInputError(
             f"clip_logits must have {max(counts)} dense clips{' and the single clip after them' * added} for "
-            f"inference_clips {list(counts)}; got shape {tuple(clip_logits.shape)}"
+            f"inference_clips {list(counts)}; got {clips} clips"
         )
-    dense = clip_logits[:, :clips]
     # Dense clips start at delta * i / N: those of N are every (K / N)-th of those of K.
-    by_clips = {count: aggregate_clip_logits(dense[:, :: clips // count], aggregation) for count in counts}
+    places = {count: slice(0, dense, dense // count) for count in counts}
     if added:
-        by_clips[1] = aggregate_clip_logits(clip_logits[:, clips:], aggregation)
-    return by_clips
+        places[1] = slice(dense, None)
+    return places

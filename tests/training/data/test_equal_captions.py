@@ -16,7 +16,7 @@ from clipbert_hf import ClipBertVideoProcessor
 from clipbert_hf.training.data.captions import CaptionPool, RetrievalSamples, caption_key
 from clipbert_hf.training.data.frames import PretrainingSamples
 from clipbert_hf.training.tasks.pretraining import PretrainingCollator
-from clipbert_hf.training.tasks.retrieval import RetrievalCollator
+from clipbert_hf.training.tasks.retrieval_batches import RetrievalCollator
 
 
 @pytest.mark.parametrize(

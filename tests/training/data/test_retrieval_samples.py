@@ -15,7 +15,7 @@ from clipbert_hf.training.data.splits import load_splits
 from clipbert_hf.training.recipe import DataSettings, StartSettings
 from clipbert_hf.training.starting_points import create_processor
 from clipbert_hf.training.tasks.clip_scores import logits_by_clips
-from clipbert_hf.training.tasks.retrieval import RetrievalCollator
+from clipbert_hf.training.tasks.retrieval_batches import RetrievalCollator
 
 ROWS = [
     {"id": "0", "video": "a", "caption": "a red ring"},

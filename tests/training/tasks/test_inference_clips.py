@@ -134,7 +134,7 @@ def test_numbers_of_clips_do_not_change_each_other(counts: list[int], rows: list
     batch = {"inputs": {"pixel_values_videos": read(rows, counts, task.single_clip)}, "videos": [rows[0]["video"]]}
     [(_, scores)] = task.predict(Numbers(), batch)
     assert {count: score.tolist() for count, score in scores.items()} == {
-        count: [MEANS["middle"][count]] for count in counts
+        count: [[MEANS["middle"][count]]] for count in counts
     }
 
 
