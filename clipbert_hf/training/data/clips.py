@@ -132,16 +132,19 @@ class ClipSamples:
             self.parts.append((1, single_clip))
 
     def __call__(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
-        """One sample: ``pixels`` (1, K, T, 3, L, L), or ``grids`` (1, K, T, R, C, D) of the cache, and ``rows``."""
+        """One sample: ``rows``, and ``pixels`` (1, K, T, 3, L, L) or of the cache ``grids`` (1, K, T, R, C, D).
+
+        In evaluations ``frame_indices`` (1, K, T) come beside the pixels.
+        """
         if self.text_only:
-            visual = {"pixels": self._nothing(clips=1)}  # all clips would be the same
+            visual = self._nothing(clips=1)  # all clips would be the same
         elif self.cache is not None:
             visual = {"grids": self._cached(self.cache.read(rows[0]["video"]), generator)}
         else:
-            visual = {"pixels": self._read(rows[0]["video"], generator)}
+            visual = self._read(rows[0]["video"], generator)
         return {**visual, "rows": self._some(rows, generator)}
 
-    def _read(self, video: str, generator: np.random.Generator) -> torch.Tensor:
+    def _read(self, video: str, generator: np.random.Generator) -> dict[str, Any]:
         read = [
             self.processor(
                 video,
@@ -149,10 +152,15 @@ class ClipSamples:
                 sampling_strategy=strategy,
                 generator=generator,
                 pixel_dtype=pixel_dtype(self.processor),
-            )["pixel_values_videos"]
+                return_metadata=True,
+            )
             for number, strategy in self.parts
         ]
-        return read[0] if len(read) == 1 else torch.cat(read, dim=1)
+        pixels, indices = (
+            read[0][name] if len(read) == 1 else torch.cat([part[name] for part in read], dim=1)
+            for name in ("pixel_values_videos", "frame_indices")
+        )
+        return self._sample(pixels, indices)
 
     def _cached(self, video: CachedVideo, generator: np.random.Generator) -> torch.Tensor:
         indices = [
@@ -164,15 +172,36 @@ class ClipSamples:
     def without_video(self, rows: list[Row], generator: np.random.Generator) -> dict[str, Any]:
         """The sample of a video that cannot be read: as many clips, of nothing."""
         clips = sum(number for number, _ in self.parts)
-        return {"pixels": self._nothing(clips=clips), "rows": self._some(rows, generator)}
+        return {**self._nothing(clips=clips), "rows": self._some(rows, generator)}
 
     def _some(self, rows: list[Row], generator: np.random.Generator) -> list[Row]:
         if not self.training or self.most_rows is None or len(rows) <= self.most_rows:
             return rows
         return [rows[index] for index in np.sort(generator.permutation(len(rows))[: self.most_rows])]
 
-    def _nothing(self, *, clips: int) -> torch.Tensor:
-        return blank_clips(self.processor, videos=1, clips=clips, frames=self.processor.num_frames)
+    def _nothing(self, *, clips: int) -> dict[str, Any]:
+        pixels = blank_clips(self.processor, videos=1, clips=clips, frames=self.processor.num_frames)
+        return self._sample(pixels, torch.zeros(pixels.shape[:3], dtype=torch.long))
+
+    def _sample(self, pixels: torch.Tensor, indices: torch.Tensor) -> dict[str, Any]:
+        # Only evaluations leave out what occurs twice: in training dropout makes each of equal clips another.
+        return {"pixels": pixels} if self.training else {"pixels": pixels, "frame_indices": indices}
+
+
+def frame_indices(samples: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    """What a batch tells beside its pixels: which frame of its video each frame is, if all samples tell it.
+
+    An image, and a video that is shorter than a clip, give many equal clips, which evaluations then compute once.
+
+    Args:
+        samples: Of :class:`ClipSamples`.
+
+    Returns:
+        ``frame_indices`` (B, K, T), or nothing.
+    """
+    if not all("frame_indices" in sample for sample in samples):
+        return {}
+    return {"frame_indices": torch.cat([sample["frame_indices"] for sample in samples])}
 
 
 def join_visual(samples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:

@@ -16,7 +16,7 @@ from ...metrics import choice_accuracy
 from ...model.modeling_clipbert import ClipBertForMultipleChoice, ClipBertForVideoTextRetrieval
 from ...model.pair_scoring_clipbert import ranking_scores
 from ...model.processing_clipbert import ClipBertProcessor
-from ..data.clips import QuestionTaskSettings
+from ..data.clips import QuestionTaskSettings, frame_indices
 from ..data.splits import Row
 from ..recipe import RecipeError, setting
 from .clip_scores import logits_by_clips
@@ -69,6 +69,7 @@ class ChoiceCollator:
         firsts = [[row["options"].index(text) for text in row["options"]] for row in rows]
         return {
             "inputs": inputs,
+            **frame_indices(samples),
             "labels": torch.tensor([first[row["answer"]] for first, row in zip(firsts, rows, strict=True)]),
             "firsts": firsts,
             "questions": [len(group) for group in groups],
@@ -107,9 +108,8 @@ class MultipleChoiceTask:
 
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Any]:
         """For each video a list of (right choice, {number of clips: chosen one})."""
-        clip_logits = self.scoring.clip_logits(
-            model, batch["inputs"]
-        )  # (N, K, L), or (N * L, K, 2 or 1) of a retrieval model
+        # (N, K, L), or (N * L, K, 2 or 1) of a retrieval model
+        clip_logits = self.scoring.clip_logits(model, batch["inputs"], batch.get("frame_indices"))
         chosen = {}
         by_clips = logits_by_clips(
             clip_logits, self.score_aggregation, self.inference_clips, single_clip=self.single_clip

@@ -48,12 +48,15 @@ class EvaluationScorer:
         """Give the memory back, at the end of an evaluation."""
         self._scorer = None
 
-    def clip_logits(self, model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
+    def clip_logits(
+        self, model: nn.Module, inputs: dict[str, Any], frame_indices: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """What ``model(**inputs).clip_logits`` gives, for texts that each belong to one video.
 
         Args:
             model: As accelerate has prepared it, in evaluation mode.
             inputs: Pixels and texts; of multiple choice (questions, choices, tokens).
+            frame_indices: (videos, clips, frames), by which equal clips are computed once; None: unknown.
 
         Returns:
             (texts, clips, labels), or of multiple choice (questions, clips, choices).
@@ -62,7 +65,7 @@ class EvaluationScorer:
         if scorer is None:
             return model(**inputs).clip_logits
         input_ids, mask = inputs["input_ids"], inputs["attention_mask"]
-        videos = scorer.encode_videos(inputs["pixel_values_videos"])
+        videos = scorer.encode_videos(inputs["pixel_values_videos"], frame_indices)
         video_of_row = match_texts_to_videos(
             inputs.get("texts_per_video"), texts=len(input_ids), videos=len(videos), device=torch.device("cpu")
         )

@@ -168,7 +168,7 @@ class RetrievalTask:
         config: Any = getattr(model, "module", model).config
         vectors: list[torch.Tensor] = []
         parts: dict[int, list[torch.Tensor]] = {count: [] for count in self.inference_clips}
-        for clip_logits in self._clip_logits(model, batch["inputs"], vectors):  # (B, n, K, L) of n of the texts
+        for clip_logits in self._clip_logits(model, batch, vectors):  # (B, n, K, L) of n of the texts
             by_clips = logits_by_clips(
                 clip_logits.flatten(0, 1), config.score_aggregation, self.inference_clips, single_clip=self.single_clip
             )
@@ -185,20 +185,21 @@ class RetrievalTask:
         ]
 
     def _clip_logits(
-        self, model: nn.Module, inputs: dict[str, Any], vectors: list[torch.Tensor]
+        self, model: nn.Module, batch: dict[str, Any], vectors: list[torch.Tensor]
     ) -> Iterator[torch.Tensor]:
         """Of each video's clips with some of the texts at a time; a video passes the CNN once for all of them.
 
         Args:
             model: As accelerate has prepared it.
-            inputs: Of the batch.
+            batch: Videos.
             vectors: To which those of the clips are added, (B, K, C), if a contrastive head is evaluated.
         """
+        clips = {name: batch[name] for name in ("frame_indices",) if name in batch} | batch["inputs"]
         scorer = self.scoring.of(model)
         if scorer is None:
-            yield from self._clip_logits_of_forward(model, inputs, vectors)
+            yield from self._clip_logits_of_forward(model, clips, vectors)
             return
-        videos, tokens = scorer.encode_videos(**inputs), self._tokens
+        videos, tokens = scorer.encode_videos(**clips), self._tokens
         if self.first_stage is not None:
             of_clips = forward_method(model, "embed_clips")(videos.tokens)
             vectors.append(of_clips[videos.clip_places.to(of_clips.device)])
@@ -210,9 +211,9 @@ class RetrievalTask:
             yield cast("torch.Tensor", output.clip_logits).transpose(0, 1)
 
     def _clip_logits_of_forward(
-        self, model: nn.Module, inputs: dict[str, Any], vectors: list[torch.Tensor]
+        self, model: nn.Module, clips: dict[str, Any], vectors: list[torch.Tensor]
     ) -> Iterator[torch.Tensor]:
-        grid = forward_method(model, "get_grid_features")(**inputs)
+        grid = forward_method(model, "get_grid_features")(**clips)
         if self.first_stage is not None:
             vectors.append(forward_method(model, "embed_videos")(grid))
             if not self.first_stage.matches:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from ...model.processing_clipbert import ClipBertProcessor
 from ..contrastive import KEY, ContrastiveSettings, contrastive_part
 from ..data.captions import CaptionPool, RetrievalSamples
-from ..data.clips import ClipSamples, ClipSettings, join_visual
+from ..data.clips import ClipSamples, ClipSettings, frame_indices, join_visual
 from ..data.grid_cache import GridCache
 from ..data.loaders import create_loader, group_by_video, group_rows
 from ..data.splits import Row
@@ -122,9 +122,10 @@ class PixelCollator:
     """Videos to a batch without texts, for evaluations that score all texts against each video."""
 
     def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        """``inputs`` with ``pixel_values_videos`` (B, K, T, 3, L, L), and the videos' names."""
+        """``inputs`` with ``pixel_values_videos`` (B, K, T, 3, L, L), ``frame_indices`` and the videos' names."""
         return {
             "inputs": join_visual(samples),
+            **frame_indices(samples),
             "videos": [sample["rows"][0]["video"] for sample in samples],
         }
 

@@ -17,7 +17,7 @@ from ...model.modeling_clipbert import ClipBertForVideoQuestionAnswering, ClipBe
 from ...model.processing_clipbert import ClipBertProcessor
 from ..data.answer_checks import check_answers, soft_metric
 from ..data.answers import AnswerKind, answers_to_learn, drop_unanswered_test, learned_answers
-from ..data.clips import QuestionTaskSettings
+from ..data.clips import QuestionTaskSettings, frame_indices
 from ..data.splits import Row, Splits
 from ..recipe import RecipeError, setting
 from ..starting_points import create_model
@@ -62,6 +62,7 @@ class QACollator:
         inputs["pixel_values_videos"] = torch.cat([sample["pixels"] for sample in samples])
         return {
             "inputs": inputs,
+            **frame_indices(samples),
             "labels": self._labels([row for group in rows for row in group]),
             "rows": rows,
             "ids": [row["id"] for group in rows for row in group],
@@ -128,7 +129,7 @@ class VideoQATask:
 
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Any]:
         """For each video a list of (row, {number of clips: predicted answer})."""
-        clip_logits = self.scoring.clip_logits(model, batch["inputs"])  # (N, K, L)
+        clip_logits = self.scoring.clip_logits(model, batch["inputs"], batch.get("frame_indices"))  # (N, K, L)
         by_clips = logits_by_clips(
             clip_logits, self.score_aggregation, self.inference_clips, single_clip=self.single_clip
         )
