@@ -26,8 +26,21 @@ TEXTS_AT_ONCE = 64  # of the released recipes for retrieval
 _HIDDEN_SCORE = -10000.0
 
 
-@torch.inference_mode()
 def published_scores(
+    model: ClipBertForVideoTextRetrieval,
+    pixel_values_videos: torch.Tensor,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    *,
+    texts_at_once: int = TEXTS_AT_ONCE,
+) -> torch.Tensor:
+    """Probabilities of a match, (texts, videos), unrounded; the arguments are those of :func:`published_logits`."""
+    logits = published_logits(model, pixel_values_videos, input_ids, attention_mask, texts_at_once=texts_at_once)
+    return logits.softmax(-1)[..., 1]
+
+
+@torch.inference_mode()
+def published_logits(
     model: ClipBertForVideoTextRetrieval,
     pixel_values_videos: torch.Tensor,
     input_ids: torch.Tensor,
@@ -45,7 +58,7 @@ def published_scores(
         texts_at_once: Texts of a block.
 
     Returns:
-        Probabilities of a match, (texts, videos); unrounded.
+        Logits aggregated over clips, (texts, videos, 2).
     """
     aggregation = cast("ScoreAggregation", model.config.score_aggregation)
     columns = []
@@ -54,8 +67,7 @@ def published_scores(
         for first in range(0, len(input_ids), texts_at_once):
             block = slice(first, first + texts_at_once)
             logits = [_score_clip(model, frames[None], input_ids[block], attention_mask[block]) for frames in clips]
-            video_logits = aggregate_clip_logits(torch.stack(logits, dim=1), aggregation)
-            blocks.append(video_logits.softmax(-1)[:, 1])
+            blocks.append(aggregate_clip_logits(torch.stack(logits, dim=1), aggregation))
         columns.append(torch.cat(blocks))
     return torch.stack(columns, dim=1)
 
