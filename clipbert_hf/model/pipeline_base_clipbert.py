@@ -10,6 +10,7 @@ import torch
 from transformers import Pipeline
 
 from ..errors import InvalidInputError
+from ..video.reading_ahead import ReadAhead
 from .pair_scoring_clipbert import ClipBertPairScorer
 from .pipeline_inputs_clipbert import as_rows
 
@@ -65,6 +66,21 @@ class ClipBertPipeline(Pipeline):
 
     def _call(self, video: Any, about: Mapping[str, Any], **kwargs: Any) -> Any:
         return super().__call__(as_rows(video, about), **kwargs)
+
+    def get_iterator(self, inputs: Any, num_workers: int, batch_size: int, *parameters: dict[str, Any]) -> Any:
+        """Go through rows; without workers, a thread decodes the next batch while the model works on this one.
+
+        Args:
+            inputs: The rows.
+            num_workers: Processes that decode, which read ahead by themselves.
+            batch_size: Videos that pass the model together.
+            *parameters: Of preprocessing, of the model and of postprocessing.
+        """
+        results = super().get_iterator(inputs, num_workers, batch_size, *parameters)
+        if num_workers == 0:
+            model_outputs = results.loader
+            model_outputs.loader = ReadAhead(model_outputs.loader)
+        return results
 
     def preprocess(self, inputs: dict[str, Any], **video_options: Any) -> dict[str, Any]:
         """Decode and prepare one video and the texts about it."""

@@ -19,9 +19,9 @@ from ..model.encoded_videos_clipbert import EncodedVideos, join_videos
 from ..model.modeling_clipbert import ClipBertClipScorer, ClipBertForVideoQuestionAnswering
 from ..model.pair_scoring_clipbert import ClipBertPairScorer, ClipBertPairsOutput, ranking_scores
 from ..model.processing_clipbert import ClipBertProcessor
+from ..video.reading_ahead import ReadAhead
 from ..video.sources import VideoSource, is_single_video
 from .progress import PairProgress
-from .reading_ahead import read_ahead
 from .score_blocks import ScoreBlocks, describe_job
 
 _VIDEOS_AT_ONCE = 8
@@ -281,7 +281,7 @@ class PairScorer:
             yield first, join_videos(block)
 
     def _encode(self, videos: list[Any]) -> Iterator[EncodedVideos]:
-        for video in read_ahead(self._decode, videos):
+        for video in ReadAhead(map(self._decode, videos)):
             if isinstance(video, EncodedVideos):
                 yield video
             else:

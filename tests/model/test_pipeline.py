@@ -202,6 +202,58 @@ def test_workers_decode(pipe, folder):
         same(ours, pipe(path, "what ?"))
 
 
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_the_next_batch_is_decoded_while_the_model_works(pipe, folder, batch_size, monkeypatch):
+    """The model waits for the next batch to be decoded, which nobody has asked for yet; it never is two ahead."""
+    paths = [folder / f"{seed % 3}.mp4" for seed in range(3 * batch_size)]
+    expected = [pipe(path, "what ?") for path in paths]
+    decoded, counts = threading.Condition(), []
+    preprocess, forward = pipe.preprocess, pipe._forward
+    threads, started, batches = set(), [], []
+
+    def noted(row, **options):
+        threads.add(threading.get_ident())
+        with decoded:
+            started.append(row)
+            counts.append(len(batches))
+        sample = preprocess(row, **options)
+        with decoded:
+            decoded.notify_all()
+        return sample
+
+    def waiting(inputs, **options):
+        with decoded:
+            batches.append(len(started))
+            wanted = min((len(batches) + 1) * batch_size, len(paths))
+            assert decoded.wait_for(lambda: len(started) >= wanted, timeout=30)
+        return forward(inputs, **options)
+
+    monkeypatch.setattr(pipe, "preprocess", noted)
+    monkeypatch.setattr(pipe, "_forward", waiting)
+    for ours, theirs in zip(pipe(paths, "what ?", batch_size=batch_size), expected, strict=True):
+        same(ours, theirs)
+    assert threading.get_ident() not in threads
+    # What is decoded belongs to the batch after the one that the model has.
+    assert all(place // batch_size <= done + 1 for place, done in enumerate(counts))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_a_bad_video_is_an_error_in_its_turn(pipe, folder, tmp_path, batch_size):
+    (tmp_path / "bad.mp4").write_text("no video")
+    good = folder / "0.mp4"
+    rows = [{"video": path, "question": "what ?"} for path in (good, good, tmp_path / "bad.mp4", good)]
+    results = iter(pipe((row for row in rows), batch_size=batch_size))
+    for _ in range(2):
+        same(next(results), pipe(good, "what ?"))
+    with pytest.raises(VideoDecodeError, match=r"bad\.mp4"):
+        next(results)
+
+
+def test_results_can_be_counted_before_they_are_there(pipe, folder):
+    data = KeyDataset([{"row": {"video": folder / "0.mp4", "question": "what ?"}}] * 3, "row")
+    assert len(pipe(data)) == 3
+
+
 def test_whole_videos_of_different_lengths_in_a_batch(pipe):
     videos = [frames(0)[:3], frames(1)[:5], frames(2)[:3]]
     for ours, video in zip(pipe(videos, "what ?", do_sample_frames=False, batch_size=3), videos, strict=True):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import pytest
 import torch
@@ -18,7 +16,6 @@ from clipbert_hf import (
     VideoDecodeError,
 )
 from clipbert_hf.retrieval import PairScorer, pair_scorer
-from clipbert_hf.retrieval.reading_ahead import read_ahead
 
 TEXTS = ["what is it ?", "what color", "what shape is it ? what color is it ?"]
 
@@ -165,25 +162,6 @@ def test_wrong_input_gives_one_clear_error(scorer, saved, tmp_path):
     ClipBertModel(tiny_config()).save_pretrained(tmp_path)
     with pytest.raises(InvalidInputError, match="ClipBertModel"):
         PairScorer.from_pretrained(tmp_path)
-
-
-def test_the_next_video_is_prepared_meanwhile():
-    """While one is being worked on, the next is prepared by one thread; errors come in their turn."""
-    prepared = {number: threading.Event() for number in range(4)}
-
-    def prepare(number):
-        prepared[number].set()
-        if number == 2:
-            raise ValueError("two")
-        return number, threading.get_ident()
-
-    results = read_ahead(prepare, range(4))
-    assert next(results)[0] == 0
-    assert prepared[1].wait(10)  # nobody has asked for it
-    assert next(results)[1] != threading.get_ident()
-    with pytest.raises(ValueError, match="two"):
-        next(results)
-    assert list(read_ahead(prepare, [])) == []
 
 
 def test_training_mode_is_left(scorer):
