@@ -6,7 +6,7 @@ the encoder on all tokens. Texts are padded to the longest text allowed, and a m
 goes clip by clip through CNN and encoder too, each clip of all videos with all of their texts. Everything is in fp32.
 
 The weights are those of a model of ours, so that scores can be compared. Parts that only have one way to be computed,
-such as a convolution or a layer of embeddings, are the model's; the flow and the attention are here.
+such as timm's CNN or a layer of embeddings, are the model's; the flow, the attention and the products are here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from transformers.models.bert.modeling_bert import BertLayer
 
 from clipbert_hf import ClipBertForVideoTextRetrieval, aggregate_clip_logits
-from clipbert_hf.model.modeling_clipbert import ScoreAggregation
+from clipbert_hf.model.modeling_clipbert import ClipBertGridBackbone, ScoreAggregation
 
 TEXTS_AT_ONCE = 64  # of the released recipes for retrieval
 _HIDDEN_SCORE = -10000.0
@@ -98,7 +98,7 @@ def _score_clip(
 ) -> torch.Tensor:
     """Logits (texts, 2) of texts, as many for each video, with a clip, (videos, frames, 3, height, width)."""
     base = model.clipbert
-    grid = base.grid_backbone(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).mean(1)
+    grid = _encode_frames(base.grid_backbone, frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).mean(1)
     visual = base.visual_embeddings(grid)  # (videos, cells, hidden)
     visual = visual.repeat_interleave(len(input_ids) // len(frames), dim=0)  # (texts, cells, hidden)
     hidden = torch.cat([base.embeddings(input_ids=input_ids), visual], dim=1)
@@ -110,16 +110,27 @@ def _score_clip(
     return model.classifier(pooled)
 
 
+def _encode_frames(grid_backbone: ClipBertGridBackbone, frames: torch.Tensor) -> torch.Tensor:
+    """(frames, 3, height, width) to (frames, rows, columns, hidden)."""
+    if grid_backbone.frame_color_order == "bgr":
+        frames = frames.flip(1)
+    return grid_backbone.grid_encoder(grid_backbone.backbone(frames)[-1]).permute(0, 2, 3, 1)
+
+
+def _multiply(layer: nn.Linear, states: torch.Tensor) -> torch.Tensor:
+    return F.linear(states, layer.weight, layer.bias)
+
+
 def _encode(layer: BertLayer, hidden: torch.Tensor, added_scores: torch.Tensor) -> torch.Tensor:
     attention = layer.attention.self
 
     def heads(linear: nn.Linear) -> torch.Tensor:
-        return linear(hidden).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
+        return _multiply(linear, hidden).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
 
     query, key, value = heads(attention.query), heads(attention.key), heads(attention.value)
     scores = torch.matmul(query, key.transpose(-1, -2)) / math.sqrt(query.shape[-1]) + added_scores
     mixed = torch.matmul(scores.softmax(-1), value).transpose(1, 2).flatten(2)
     output = layer.attention.output
-    hidden = output.LayerNorm(output.dense(mixed) + hidden)
-    widened = F.gelu(layer.intermediate.dense(hidden))
-    return layer.output.LayerNorm(layer.output.dense(widened) + hidden)
+    hidden = output.LayerNorm(_multiply(output.dense, mixed) + hidden)
+    widened = F.gelu(_multiply(layer.intermediate.dense, hidden))
+    return layer.output.LayerNorm(_multiply(layer.output.dense, widened) + hidden)

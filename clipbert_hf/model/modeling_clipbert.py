@@ -49,6 +49,7 @@ from .inputs_clipbert import (
 )
 from .losses_clipbert import at_least_fp32, classification_loss, indexed_cross_entropy, rank_loss
 from .pretrained_parts_clipbert import load_pretrained_parts
+from .training_linear_clipbert import use_training_products
 
 # --- Outputs ---
 
@@ -174,6 +175,8 @@ def _move_stride_to_1x1(backbone: nn.Module, name: str) -> None:
 
 
 _FRAMES_CHECKPOINTED = 2
+# The maps of more frames than that leave a CPU's caches; smaller frames count less.
+_PIXELS_AT_ONCE = 4 * 448 * 448
 
 
 class ClipBertGridBackbone(nn.Module):
@@ -249,11 +252,18 @@ class ClipBertGridBackbone(nn.Module):
             parted = self.freeze_batch_norm and len(frames) > 2 * _FRAMES_CHECKPOINTED
             parts = stages_of(self.backbone) if parted else blocks_of(self.backbone)
             with checkpointed([*parts, self.grid_encoder], self._gradient_checkpointing_func):
-                each = frames.split(_FRAMES_CHECKPOINTED if parted else len(frames))
-                grid = torch.cat([self._encode(some) for some in each])
+                grid = self._encode_in_parts(frames, _FRAMES_CHECKPOINTED if parted else len(frames))
+        elif self.training and self.freeze_batch_norm and frames.device.type == "cpu":
+            grid = self._encode_in_parts(frames, max(_PIXELS_AT_ONCE // frames[0, 0].numel(), 1))
         else:
             grid = self._encode(frames)
         return grid.permute(0, 2, 3, 1)  # (frames, rows, columns, hidden)
+
+    def _encode_in_parts(self, frames: torch.Tensor, at_once: int) -> torch.Tensor:
+        if self.freeze_batch_norm and frames.device.type == "cpu":
+            frames = frames.contiguous(memory_format=torch.channels_last)
+        parts = [self._encode(some) for some in frames.split(at_once)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _encode(self, frames: torch.Tensor) -> torch.Tensor:
         self._check_frame_size(*frames.shape[-2:])
@@ -508,6 +518,7 @@ class ClipBertModel(ClipBertPreTrainedModel):
         self.embeddings = BertEmbeddings(config)
         self.visual_embeddings = ClipBertVisualEmbeddings(config)
         self.encoder = BertEncoder(config)
+        use_training_products(self.encoder)
         self.pooler = BertPooler(config)
         self.post_init()
 
@@ -1133,6 +1144,7 @@ class ClipBertForPreTraining(ClipBertContrastiveScorer):
     def __init__(self, config: ClipBertConfig) -> None:
         super().__init__(config)
         self.cls = BertPreTrainingHeads(config)
+        use_training_products(self.cls)
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Module:

@@ -24,6 +24,7 @@ from transformers.models.bert.modeling_bert import (
 )
 
 from .prepared_linear_clipbert import PreparedLinear
+from .training_linear_clipbert import ClipBertLinear
 
 if TYPE_CHECKING:
     from .modeling_clipbert import ClipBertModel
@@ -36,6 +37,7 @@ _KNOWN = (
     BertOutput,
     BertSelfAttention,
     BertSelfOutput,
+    ClipBertLinear,
     nn.Dropout,
     nn.LayerNorm,
     nn.Linear,
