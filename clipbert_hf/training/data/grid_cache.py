@@ -16,7 +16,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +28,9 @@ from ...errors import ClipBertError, VideoDecodeError
 from ...model.modeling_clipbert import ClipBertClipScorer
 from ...model.video_options_clipbert import complete_options
 from ...model.video_processing_clipbert import ClipBertVideoProcessor
-from ...retrieval.reading_ahead import read_ahead
 from ...video.reader import VideoReader
 from ...video.reading import open_video
+from ...video.reading_ahead import ReadAhead
 from ..recipe import RecipeError
 from ..tracking import progress_bar
 
@@ -111,11 +110,9 @@ class GridCache:
         backbone = model.clipbert.grid_backbone.to(accelerator.device)
         was_training = backbone.training
         backbone.eval()
-        chunks, grids = self._chunks(share), list[torch.Tensor]()
+        grids = list[torch.Tensor]()
         with torch.inference_mode(), progress_bar(accelerator, total=len(share), desc="grid features") as bar:
-            for chunk in read_ahead(lambda _: next(chunks, None), repeat(None)):
-                if chunk is None:
-                    break
+            for chunk in ReadAhead(self._chunks(share)):
                 pixels = chunk.pixels.to(accelerator.device)
                 if pixels.dtype == torch.uint8:
                     pixels = self.processor.normalize_clips(pixels)
