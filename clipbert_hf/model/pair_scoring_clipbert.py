@@ -160,7 +160,7 @@ class ClipBertPairScorer:
         every_pair = pairs is None
         if pairs is None:
             pairs = torch.cartesian_prod(torch.arange(len(input_ids)), torch.arange(len(videos))).view(-1, 2)
-        _check_pairs(pairs, texts=len(input_ids), videos=len(videos))
+        check_pairs(pairs, texts=len(input_ids), videos=len(videos))
         pairs = pairs.cpu()
         # Pairs of a text and a clip, each once: equal clips of a video have equal logits.
         clips = len(videos.tokens)
@@ -194,7 +194,7 @@ class ClipBertPairScorer:
         on_pairs: Callable[[int], None] | None,
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Which pairs, which ascend in their texts, a block holds, and their logits."""
-        encoder, head = prepared.encoder, _head(self.model)
+        encoder, head = prepared.encoder, head_of(self.model)
         tokens = videos.tokens.to(self.model.device, prepared.dtype)
         visual = encoder.first_layer(tokens)
         for some, states in texts.of_equal_length(text_of_pair.unique()):
@@ -371,7 +371,8 @@ def is_kind(model: nn.Module, *names: str) -> bool:
     return any(each.__name__ in names for each in type(model).__mro__)
 
 
-def _head(model: Any) -> nn.Module:
+def head_of(model: Any) -> nn.Module:
+    """What scores the pooled [CLS] of each clip; of pre-training the head of image-text matching."""
     if is_kind(model, "ClipBertForPreTraining"):
         return model.cls.seq_relationship
     return model.regressor if is_kind(model, "ClipBertForVideoRegression") else model.classifier
@@ -388,7 +389,12 @@ def _fingerprint(module: nn.Module) -> list[tuple[int, int, str]]:
     return [(each.data_ptr(), 0 if each.is_inference() else each._version, str(each.device)) for each in tensors]
 
 
-def _check_pairs(pairs: torch.Tensor, *, texts: int, videos: int) -> None:
+def check_pairs(pairs: torch.Tensor, *, texts: int, videos: int) -> None:
+    """Check places of texts and of videos, (P, 2).
+
+    Raises:
+        InvalidInputError: If the shape is another, or a place is outside.
+    """
     check_rank(pairs, "pairs", "pairs, text and video")
     limits = torch.tensor([texts, videos])
     if pairs.shape[1] != 2 or bool(((pairs.cpu() < 0) | (pairs.cpu() >= limits)).any()):
