@@ -33,6 +33,16 @@ TASKS: dict[str, tuple[Any, str, list[str]]] = {
         "retrieval",
         ["--negatives", "random", "--captions_per_video", "4", "--model.retrieval_loss", "rank"],
     ),
+    "contrastive": (
+        run_retrieval,
+        "retrieval",
+        ["--model.contrastive_size", "16", "--captions_per_video", "4", "--negatives", "random"],
+    ),
+    "contrastive_alone": (
+        run_retrieval,
+        "retrieval",
+        ["--model.contrastive_size", "16", "--model.contrastive_pooling", "max", "--matching_weight", "0"],
+    ),
     "pretraining": (run_pretraining, "pretraining", ["--masked_texts", "3", "--matched_texts", "1"]),
     "masked_only": (run_pretraining, "pretraining", ["--masked_texts", "2", "--matched_texts", "0"]),
     "matched_only": (run_pretraining, "pretraining", ["--masked_texts", "0", "--matched_texts", "2"]),

@@ -53,7 +53,7 @@ def run(name: str, videos: int, data: Path, begin: Path, output: Path, *more: st
         "null",
         *options,
     ]
-    if name in ("cross_entropy", "rank"):
+    if name in ("cross_entropy", "rank", "contrastive", "contrastive_alone"):
         arguments += ["--negatives", "random", "--inference_clips", "1,2"]
     with patch.dict(LOADERS, {"moving_shapes": partial(few_videos, load, videos)}):
         return script.main([*arguments, *more])
