@@ -18,7 +18,8 @@ from clipbert_hf import (
 )
 from clipbert_hf.training.data.clips import ClipSamples, TaskOnPixels
 from clipbert_hf.training.tasks.multiple_choice import ChoiceCollator, MultipleChoiceTask
-from clipbert_hf.training.tasks.retrieval import PixelCollator, RetrievalTask
+from clipbert_hf.training.tasks.retrieval import RetrievalTask
+from clipbert_hf.training.tasks.retrieval_batches import PixelCollator
 from clipbert_hf.training.tasks.video_qa import QACollator, VideoQATask
 
 CLIPS, FRAMES = 4, 2
