@@ -64,7 +64,7 @@ def choose_fusion(
         matching: Logits of a match, (N, V).
         video_of_text: Index of the right video of each text, (N,).
         candidates: How many videos the first stage leaves to be matched; None: all.
-        weights: To choose from; of equally good ones the first.
+        weights: To choose from, ascending; of equally good ones the middle one.
 
     Raises:
         InvalidInputError: If the two differ in shape.
@@ -73,14 +73,13 @@ def choose_fusion(
         raise InvalidInputError(
             f"first_stage and matching must have one shape; got {first_stage.shape} and {matching.shape}"
         )
-    best, best_mean = ScoreFusion(), -1.0
-    for weight in weights:
-        fusion = ScoreFusion(_std(first_stage), _std(matching), weight)
-        scores = two_stage_scores(first_stage, matching, fusion, candidates)
-        mean = float((1 / text_to_video_ranks(scores, video_of_text)).mean())
-        if mean > best_mean:
-            best, best_mean = fusion, mean
-    return best
+    fusions = [ScoreFusion(_std(first_stage), _std(matching), weight) for weight in weights]
+    means = [
+        float((1 / text_to_video_ranks(scores, video_of_text)).mean())
+        for scores in (two_stage_scores(first_stage, matching, fusion, candidates) for fusion in fusions)
+    ]
+    best = [fusion for fusion, mean in zip(fusions, means, strict=True) if mean == max(means)]
+    return best[len(best) // 2]
 
 
 def two_stage_scores(

@@ -250,11 +250,13 @@ def _of_all_processes(accelerator: Accelerator, own: _Piece) -> tuple[_Piece, sl
 
 def _gather_rows(accelerator: Accelerator, rows: torch.Tensor, *, fill: int) -> torch.Tensor:
     """Rows of all processes, (processes, most rows, …), those that some lack filled up."""
-    rows = rows.detach()
+    dtype = rows.dtype
+    # accelerate turns booleans into integers where it fills up, and only there.
+    rows = rows.detach().to(torch.uint8 if dtype == torch.bool else dtype)
     for dim in range(min(rows.ndim, 2)):
         rows = accelerator.pad_across_processes(rows, dim=dim, pad_index=fill)
     gathered = cast("torch.Tensor", accelerator.gather(rows))
-    return gathered.unflatten(0, (accelerator.num_processes, -1))
+    return gathered.unflatten(0, (accelerator.num_processes, -1)).to(dtype)
 
 
 def _to_one_width(tensors: list[torch.Tensor], *, fill: int) -> list[torch.Tensor]:

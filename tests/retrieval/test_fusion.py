@@ -31,7 +31,8 @@ def test_the_weight_is_the_one_with_which_texts_find_their_videos():
     generator = np.random.default_rng(0)
     right = np.eye(6)
     noise = generator.normal(size=(6, 6))
-    assert choose_fusion(right * 9, noise, np.arange(6)).weight == 0.0
+    assert choose_fusion(right, right * 9, np.arange(6)).weight == 1.0  # all are as good: the middle one
+    assert choose_fusion(right, -right, np.arange(6)).weight < 1.0
     chosen = choose_fusion(noise * 0.01, right * 9, np.arange(6))
     assert chosen.weight > 0
     assert chosen.matching_std == pytest.approx(9 * np.std(right))

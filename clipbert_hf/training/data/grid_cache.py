@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -191,7 +192,8 @@ class GridCache:
             save_file(tensors, part, metadata={"fps": repr(facts.fps), "duration": repr(facts.duration)})
             part.replace(path)
         except (OSError, SafetensorError) as error:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
             raise GridCacheError(f"{path}: the grid features cannot be written ({error})") from error
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 from ...model.processing_clipbert import ClipBertProcessor
@@ -114,7 +113,7 @@ class RetrievalCollator:
             texts.append(right + wrong)
             labels += [1] * len(right) + [0] * len(wrong)
         inputs = dict(self.processor(text=texts))
-        inputs["texts_per_video"] = nn.functional.pad(inputs["texts_per_video"], (0, len(samples) - matched))
+        inputs["texts_per_video"] = torch.tensor([*map(len, texts), *[0] * (len(samples) - matched)])
         return {"inputs": inputs, "labels": torch.tensor(labels)}
 
 

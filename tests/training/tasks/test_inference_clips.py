@@ -142,7 +142,7 @@ def test_a_batch_without_the_single_clip_is_refused() -> None:
     logits = torch.zeros(1, 16, 3)
     assert set(logits_by_clips(logits, "mean", [1, 16])) == {1, 16}
     with pytest.raises(
-        InvalidInputError, match=r"16 dense clips and the single clip after them .*\[1, 16\]; got shape \(1, 16, 3\)"
+        InvalidInputError, match=r"16 dense clips and the single clip after them .*\[1, 16\]; got 16 clips"
     ):
         logits_by_clips(logits, "mean", [1, 16], single_clip="middle")
     with pytest.raises(InvalidInputError, match=r"must have 3 dense clips for inference_clips \[3\]; got"):

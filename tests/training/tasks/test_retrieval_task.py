@@ -78,7 +78,7 @@ def test_retrieval_scores_are_those_of_single_pairs(
                 },
             )
         ]
-    assert np.stack([by_clips[4] for _, by_clips in records], 1) == pytest.approx(scores, abs=1e-4)
+    assert np.stack([by_clips[4][0] for _, by_clips in records], 1) == pytest.approx(scores, abs=1e-4)
     order = np.argsort(np.argsort(-scores, 1), 1)
     r1 = float((np.diag(order) == 0).mean())
     assert results["test"]["text_to_video"]["r1"] == pytest.approx(r1)
