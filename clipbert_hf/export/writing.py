@@ -2,8 +2,8 @@
 
 transformers has exporters for torch.export and ONNX in all versions that we support (5.17 and later), and one for
 OpenVINO in later ones (5.24 has it, 5.17 does not); they need torch 2.11. What ``export`` returns changed in between:
-the program at first, later an object that holds it. Tried with transformers 5.24, onnx 1.23, onnxscript 0.7 and
-OpenVINO 2026.4.
+the program at first, later an object that holds it. Tried with transformers 5.17 and 5.24, onnx 1.23, onnxscript 0.7,
+ONNX Runtime 1.32 and OpenVINO 2026.4.
 """
 
 from __future__ import annotations
