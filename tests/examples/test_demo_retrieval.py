@@ -23,6 +23,8 @@ def test_every_step_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert set(summary["text_to_video"]) == set(summary["video_to_text"]) == {"r1", "r5", "r10", "median_rank"}
     assert set(summary["without_pretraining"]["text_to_video"]) == {"r1", "r5", "r10", "median_rank"}
+    assert set(summary["ranking"]) == set(summary["seconds_a_text"]) == {"first_stage", "two_stage", "matching"}
+    assert summary["text_to_video"]["r1"] == max(each["text_to_video"]["r1"] for each in summary["ranking"].values())
     assert 0 <= summary["multiple_choice_accuracy"] <= 1
     assert summary["seconds"] > 0
     assert "examples.demo.retrieval" in (ROOT / "Makefile").read_text()

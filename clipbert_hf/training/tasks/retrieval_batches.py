@@ -54,10 +54,9 @@ class RetrievalRecipe(ScriptSettings, ClipSettings, ContrastiveSettings):
         super().check()
         names = ("captions_per_video", "negatives_per_caption", "hard_candidates", "eval_pairs")
         check_at_least(self, dict.fromkeys((*names, "matching_videos", "matching_clips"), 1))
-        if (self.matching_clips or 0) > self.training_clips or (self.matching_videos or 0) > self.batch_size:
+        if (self.matching_clips or 0) > self.training_clips:
             raise RecipeError(
-                f"matching_videos and matching_clips must be at most batch_size and training_clips, {self.batch_size} "
-                f"and {self.training_clips}; got {self.matching_videos} and {self.matching_clips}"
+                f"matching_clips must be at most training_clips, {self.training_clips}; got {self.matching_clips}"
             )
 
 
