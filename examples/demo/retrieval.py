@@ -61,11 +61,9 @@ def print_results(summary: dict[str, Any]) -> None:
     """Show what the demo found."""
     say(f"\n{summary['test_videos']:>3} test videos                      R@1     R@5    R@10  median rank")
     names = {"first_stage": "head alone", "two_stage": "two stages", "matching": "matching alone"}
+    costs = {name: f"{1000 * value:9.1f} ms a text" for name, value in summary["seconds_a_text"].items()}
     rows = {
-        f"{arrow} {names[name]}": (
-            ways[way],
-            f"{1000 * seconds[name]:9.1f} ms a text" if way == "text_to_video" else "",
-        )
+        f"{arrow} {names[name]}": (ways[way], costs[name] if way == "text_to_video" else "")
         for way, arrow in (("text_to_video", "text to video,"), ("video_to_text", "video to text,"))
         for name, ways in summary["ranking"].items()
     }
