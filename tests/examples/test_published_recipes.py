@@ -44,6 +44,7 @@ ROWS: dict[str, dict[str, int] | None] = {
     "retrieval_didemo_4x1": THREE,
     "retrieval_didemo_8x2": THREE,
     "retrieval_moving_shapes": None,
+    "retrieval_search_moving_shapes": None,
     "retrieval_msrvtt_4x1": {"train": 6, "test": 2},
     "retrieval_msrvtt_8x2": {"train": 6, "test": 2},
     "video_qa_custom": THREE,
