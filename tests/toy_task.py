@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,8 @@ def run(
     evaluated: bool = True,
     workers: int = 0,
     should_stop: Callable[[], bool] = never_stop,
+    clock: Callable[[], float] = time.monotonic,
+    collate: Callable[[list[torch.Tensor]], dict[str, Any]] = collate,
     **options: Any,
 ) -> tuple[dict[str, torch.Tensor], Summary]:
     AcceleratorState._reset_state(True)
@@ -101,6 +104,7 @@ def run(
         eval_loader=create_loader(GROUPS, read_sample, collate, settings, training=False) if evaluated else None,
         settings=settings,
         should_stop=should_stop,
+        clock=clock,
     )
     return {name: tensor.clone() for name, tensor in trained.state_dict().items()}, summary
 

@@ -58,6 +58,8 @@ class Progress:
         best_metrics: All metrics at that step.
         metrics: Those of the latest evaluation.
         seconds: Time spent in this loop, earlier parts of a resumed run included.
+        waiting: Time of ``seconds`` in which the steps waited for their batches.
+        working: Time of ``seconds`` in which the steps were taken; the rest went to evaluations and checkpoints.
         evaluates: The evaluation after this step is still to come.
     """
 
@@ -69,7 +71,15 @@ class Progress:
     best_metrics: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    waiting: float = 0.0
+    working: float = 0.0
     evaluates: bool = False
+
+    @property
+    def stall_share(self) -> float | None:
+        """The part of the time of training that was spent waiting for batches, 0 to 1; None before the first step."""
+        spent = self.waiting + self.working
+        return self.waiting / spent if spent else None
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """From the checkpoint."""
@@ -86,12 +96,17 @@ class Summary:
         seconds: How long these and the evaluations among them took.
         best_step: The step whose weights the model has now.
         metrics: The evaluation at that step; empty without an evaluation split.
+        stall_share: The part of the time of training, evaluations and checkpoints aside, that was spent waiting for
+            batches, 0 to 1; None where nothing was trained. Of several processes that of the one that waited most,
+            since the others wait for it in every step. Where a GPU computes on while its next batch is fetched, the
+            true share is lower.
     """
 
     steps: int
     seconds: float
     best_step: int
     metrics: dict[str, float] = field(default_factory=dict)
+    stall_share: float | None = None
 
 
 def train(
@@ -106,6 +121,7 @@ def train(
     unreadable: UnreadableVideos | None = None,
     should_stop: Callable[[], bool] = never_stop,
     begin: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> tuple[nn.Module, Summary]:
     """Train a model, and leave it with its best weights.
 
@@ -122,6 +138,7 @@ def train(
         unreadable: Counts videos that cannot be read; None: such a video is an error.
         should_stop: Whether the run is to be saved and left, asked after each step and evaluated batch.
         begin: Called when all is checked, and before anything is written.
+        clock: Tells the time in seconds.
 
     Returns:
         The model as accelerate has prepared it, and what was done.
@@ -137,7 +154,7 @@ def train(
     unreadable = unreadable or UnreadableVideos(accelerator, skip=False)
     if eval_loader is not None:
         check_best_metric(settings, task)
-    run = _Run(accelerator, model, task, train_loader, eval_loader, settings, is_cnn, unreadable, should_stop)
+    run = _Run(accelerator, model, task, train_loader, eval_loader, settings, is_cnn, unreadable, should_stop, clock)
     run.begin(begin)
     return run.model, run.train()
 
@@ -179,9 +196,10 @@ class _Run:
         is_cnn: Callable[[str], bool],
         unreadable: UnreadableVideos,
         should_stop: Callable[[], bool],
+        clock: Callable[[], float],
     ) -> None:
         self.accelerator, self.task, self.settings = accelerator, task, settings
-        self.unreadable, self.should_stop = unreadable, should_stop
+        self.unreadable, self.should_stop, self.clock = unreadable, should_stop, clock
         self.sampler = train_loader.sampler
         optimizer = create_optimizer(model, settings, is_cnn)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
@@ -200,14 +218,14 @@ class _Run:
     # --- The loop ---
 
     def train(self) -> Summary:
-        started = time.monotonic() - self.progress.seconds
+        started = self.clock() - self.progress.seconds
         self.model.train()
         with self.log.open_bar(self.progress.step, self.total_steps):
             if self.progress.evaluates:
                 self._finish_step()
             while self.progress.step < self.total_steps:
                 for _ in self._epoch_steps():
-                    self.progress.seconds = time.monotonic() - started
+                    self.progress.seconds = self.clock() - started
                     self._after_step()
                     if self.progress.step >= self.total_steps:
                         break
@@ -216,9 +234,10 @@ class _Run:
         if self.total_steps:
             self._restore_best()
         progress = self.progress
-        progress.seconds = time.monotonic() - started
+        progress.seconds = self.clock() - started
         best_step = progress.step if progress.best_step is None else progress.best_step
-        return Summary(progress.step, progress.seconds, best_step, progress.best_metrics or progress.metrics)
+        metrics = progress.best_metrics or progress.metrics
+        return Summary(progress.step, progress.seconds, best_step, metrics, self._stall_share())
 
     def _epoch_steps(self) -> Iterator[None]:
         """Train for the rest of the current epoch, coming up for air after each step."""
@@ -232,18 +251,38 @@ class _Run:
         if hasattr(self.sampler, "set_epoch"):
             self.sampler.set_epoch(progress.epoch)
         window: list[Any] = []  # the micro-batches of a step; the last step of an epoch may have fewer
-        for batch in loader:
+        for batch in self._awaited(loader):
             self.unreadable.note(batch, "train")
             window.append(batch)
             done = progress.batch + len(window)
             if len(window) < self.settings.gradient_accumulation_steps and done < batches:
                 continue
+            began = self.clock()
             self._step(window)
+            progress.working += self.clock() - began
             window.clear()
             progress.step, progress.batch = progress.step + 1, done
             if done == batches:
                 progress.epoch, progress.batch = progress.epoch + 1, 0
             yield
+
+    def _awaited(self, loader: DataLoader) -> Iterator[Any]:
+        """The batches of a loader; the time that each is waited for counts."""
+        batches, ended = iter(loader), object()
+        while True:
+            began = self.clock()
+            batch = next(batches, ended)
+            self.progress.waiting += self.clock() - began
+            if batch is ended:
+                return
+            yield batch
+
+    def _stall_share(self) -> float | None:
+        """See :class:`Summary`. A resumed run goes on from the times of the main process."""
+        share = self.progress.stall_share
+        if share is None:
+            return None
+        return float(self.accelerator.gather(torch.tensor([share], device=self.accelerator.device)).max())
 
     def _step(self, window: list[Any]) -> None:
         """Take a step whose gradient is that of one batch with all samples of the window, in all processes."""
@@ -304,7 +343,7 @@ class _Run:
 
     def _after_step(self) -> None:
         settings, progress = self.settings, self.progress
-        self.log.advance(progress.step, self.optimizer)
+        self.log.advance(progress.step, self.optimizer, progress.stall_share or 0.0)
         due = progress.batch == 0 if settings.evaluate_every is None else progress.step % settings.evaluate_every == 0
         progress.evaluates = due or progress.step == self.total_steps
         self._finish_step()

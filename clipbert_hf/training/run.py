@@ -146,6 +146,7 @@ def train_and_test(
     results = {
         "steps": summary.steps,
         "seconds": round(summary.seconds, 1),
+        "stall_share": None if summary.stall_share is None else round(summary.stall_share, 3),
         "best_step": summary.best_step,
         "validation": nest(validation),
         "test": nest(test),

@@ -75,8 +75,8 @@ class TrainingLog:
         window = self.settings.log_every * self.settings.gradient_accumulation_steps
         self.latest = [*self.latest[-window + 1 :], value] if window > 1 else [value]
 
-    def advance(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Show that a step is done."""
+    def advance(self, step: int, optimizer: torch.optim.Optimizer, stall_share: float) -> None:
+        """Show that a step is done, and what part of the time this process has waited for batches so far."""
         loss = sum(self.latest) / max(len(self.latest), 1)
         if step % self.settings.log_every == 0:
             self.draw({"loss": loss, **learning_rates(optimizer)}, "train", step)
@@ -84,7 +84,8 @@ class TrainingLog:
             return
         self.bar.update()
         rate = (self.bar.n - self.bar.initial) / max(self.bar.format_dict["elapsed"], 1e-9)
-        self.bar.set_postfix({"loss": f"{loss:.3f}", "samples/s": f"{rate * self.step_size:.0f}"}, refresh=False)
+        shown = {"loss": f"{loss:.3f}", "samples/s": f"{rate * self.step_size:.0f}", "stall": f"{stall_share:.0%}"}
+        self.bar.set_postfix(shown, refresh=False)
 
     def draw(self, values: Mapping[str, float], group: str, step: int) -> None:
         """Draw points of the tracker's curves."""

@@ -36,7 +36,8 @@ def outcome(output: Path) -> dict[str, Any]:
     last = checkpoint_path(output, 8)
     files = json.loads((last / "files.json").read_text())
     state = json.loads((last / "state.json").read_text())
-    state["progress"].pop("seconds")
+    for name in ("seconds", "waiting", "working"):
+        state["progress"].pop(name)
     lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     results = json.loads((output / "results.json").read_text())
     return {
@@ -44,7 +45,7 @@ def outcome(output: Path) -> dict[str, Any]:
         "checkpoint": {name: entry for name, entry in files.items() if name != "state.json"},
         "state": state,
         "log": [{**line, "seconds": 0, "samples_per_second": 0} for line in lines],
-        "results": {**results, "seconds": 0},
+        "results": {**results, "seconds": 0, "stall_share": 0},
     }
 
 
