@@ -34,19 +34,6 @@ def blocks_of(network: nn.Module) -> list[nn.Module]:
     return blocks
 
 
-def stages_of(network: nn.Module) -> list[nn.Module]:
-    """Find the stages of a CNN: what stands in a row at its top; its blocks where there is no such row.
-
-    Checkpoints around stages keep a third of what those around blocks keep, and need the activations of a whole stage
-    backward: less in all if few frames pass at a time.
-
-    Args:
-        network: Any CNN of timm.
-    """
-    stages = [child for child in network.children() if not _is_layer(child)]
-    return stages if len(stages) > 1 else blocks_of(network)
-
-
 def _is_row(module: nn.Module) -> bool:
     return type(module).forward is nn.Sequential.forward or isinstance(module, nn.ModuleList)
 
@@ -68,7 +55,7 @@ def checkpointed(blocks: Sequence[nn.Module], function: CheckpointFunction) -> I
     """
     with ExitStack() as stack:
         for block in blocks:
-            stack.enter_context(_replaced_forward(block, _checkpoint_forward(block, block.forward, function)))
+            stack.enter_context(_replaced_forward(block, checkpointing(block, block.forward, function)))
         yield
 
 
@@ -85,9 +72,14 @@ def _replaced_forward(block: nn.Module, forward: Callable[..., Any]) -> Iterator
             block.forward = own
 
 
-def _checkpoint_forward(
-    block: nn.Module, forward: Callable[..., Any], function: CheckpointFunction
-) -> Callable[..., Any]:
+def checkpointing(block: nn.Module, forward: Callable[..., Any], function: CheckpointFunction) -> Callable[..., Any]:
+    """Make a method of a block run through a checkpoint function, of which nothing but its inputs is kept.
+
+    Args:
+        block: The module, whose parameters and batch norms count.
+        forward: Its method; takes tensors.
+        function: Takes a function and its inputs.
+    """
     # An unknown function is taken to be reentrant, which costs a gradient that nobody needs.
     reentrant = getattr(function, "keywords", {}).get("use_reentrant", True)
 

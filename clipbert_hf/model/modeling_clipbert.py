@@ -35,7 +35,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
 from ..errors import InvalidInputError
-from .checkpointing_clipbert import blocks_of, checkpointed, stages_of
+from .checkpointing_clipbert import CheckpointFunction, blocks_of, checkpointed, checkpointing
 from .clip_assembly_clipbert import normalize_by_video
 from .configuration_clipbert import ClipBertConfig
 from .contrastive_clipbert import INITIAL_TEMPERATURE, ClipBertContrastiveHead
@@ -174,7 +174,9 @@ def _move_stride_to_1x1(backbone: nn.Module, name: str) -> None:
         )
 
 
-_FRAMES_CHECKPOINTED = 2
+# Of more frames than this, what checkpoints around blocks keep weighs more than the activations of a whole CNN do for
+# one frame.
+_FRAMES_CHECKPOINTED_BY_BLOCK = 4
 # The maps of more frames than that leave a CPU's caches; smaller frames count less.
 _PIXELS_AT_ONCE = 4 * 448 * 448
 
@@ -245,24 +247,34 @@ class ClipBertGridBackbone(nn.Module):
         """
         if self.frame_color_order == "bgr":
             frames = frames.flip(1)
-        if self.gradient_checkpointing and self.training:
-            # transformers sets both attributes.
-            # Of many frames, what is kept weighs more than what a stage needs backward for few at a time, which may be
-            # parted where no statistics are taken over them.
-            parted = self.freeze_batch_norm and len(frames) > 2 * _FRAMES_CHECKPOINTED
-            parts = stages_of(self.backbone) if parted else blocks_of(self.backbone)
-            with checkpointed([*parts, self.grid_encoder], self._gradient_checkpointing_func):
-                grid = self._encode_in_parts(frames, _FRAMES_CHECKPOINTED if parted else len(frames))
+        if self.gradient_checkpointing and self.training:  # transformers sets it, and the function
+            grid = self._encode_checkpointed(frames, self._gradient_checkpointing_func)
         elif self.training and self.freeze_batch_norm and frames.device.type == "cpu":
             grid = self._encode_in_parts(frames, max(_PIXELS_AT_ONCE // frames[0, 0].numel(), 1))
         else:
             grid = self._encode(frames)
         return grid.permute(0, 2, 3, 1)  # (frames, rows, columns, hidden)
 
-    def _encode_in_parts(self, frames: torch.Tensor, at_once: int) -> torch.Tensor:
+    def _encode_checkpointed(self, frames: torch.Tensor, function: CheckpointFunction) -> torch.Tensor:
+        # Frames may be parted where no statistics are taken over them.
+        if self.freeze_batch_norm and len(frames) > _FRAMES_CHECKPOINTED_BY_BLOCK:
+            # All but the pixels is computed again, a frame at a time, frozen stages too: their output for all frames
+            # is the largest that would be kept.
+            encode = self._encode if frames.requires_grad else self._encode_fixed_pixels
+            return self._encode_in_parts(frames, 1, checkpointing(self, encode, function))
+        with checkpointed([*blocks_of(self.backbone), self.grid_encoder], function):
+            return self._encode_in_parts(frames, len(frames))
+
+    def _encode_fixed_pixels(self, frames: torch.Tensor) -> torch.Tensor:
+        # A reentrant checkpoint asks for the gradient of the pixels, which would flow back through frozen stages.
+        return self._encode(frames.detach())
+
+    def _encode_in_parts(
+        self, frames: torch.Tensor, at_once: int, encode: Callable[[torch.Tensor], torch.Tensor] | None = None
+    ) -> torch.Tensor:
         if self.freeze_batch_norm and frames.device.type == "cpu":
             frames = frames.contiguous(memory_format=torch.channels_last)
-        parts = [self._encode(some) for some in frames.split(at_once)]
+        parts = [(encode or self._encode)(some) for some in frames.split(at_once)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _encode(self, frames: torch.Tensor) -> torch.Tensor:

@@ -61,14 +61,16 @@ def test_gradients_of_all_parameters_and_statistics_are_those_without(options, r
         torch.testing.assert_close(other, value, rtol=0, atol=0, msg=lambda text, name=name: f"{name}: {text}")
 
 
-@pytest.mark.parametrize("frames_at_once", [1, 100])
-def test_gradients_of_frames_in_parts_and_together(frames_at_once, monkeypatch):
-    """Many frames pass stage by stage in parts, few block by block."""
-    monkeypatch.setattr(modeling_clipbert, "_FRAMES_CHECKPOINTED", frames_at_once)
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("frozen_stages", [0, 2, 5])
+@pytest.mark.parametrize("by_block", [1, 100])
+def test_gradients_of_frames_one_by_one_and_together(by_block, frozen_stages, reentrant, monkeypatch):
+    """Many frames pass the CNN one by one, few together, block by block."""
+    monkeypatch.setattr(modeling_clipbert, "_FRAMES_CHECKPOINTED_BY_BLOCK", by_block)
     torch.manual_seed(0)
-    plain = ClipBertForVideoQuestionAnswering(tiny_config(**QUIET)).train()
+    plain = ClipBertForVideoQuestionAnswering(tiny_config(**QUIET, freeze_backbone_stages=frozen_stages)).train()
     checkpointed = copy.deepcopy(plain)
-    enable(checkpointed)
+    enable(checkpointed, use_reentrant=reentrant)
     expected, found = gradients(plain), gradients(checkpointed)
     for name, value in expected.items():
         if value is not None:
@@ -93,7 +95,8 @@ class FromInside(nn.Sequential):
         return [self[0].inside]
 
 
-def test_gradients_that_a_reentrant_checkpoint_would_lose_are_an_error():
+def test_gradients_that_a_reentrant_checkpoint_would_lose_are_an_error(monkeypatch):
+    monkeypatch.setattr(modeling_clipbert, "_FRAMES_CHECKPOINTED_BY_BLOCK", 100)
     model = ClipBertForVideoQuestionAnswering(tiny_config(freeze_backbone_stages=0)).train()
     model.clipbert.grid_backbone.backbone = FromInside(Block())
     model.clipbert.grid_backbone.grid_encoder[0] = nn.Conv2d(128, 32, 3, padding=1)
@@ -123,6 +126,28 @@ def kept_bytes(model, frames: torch.Tensor) -> int:
         model.clipbert.grid_backbone(frames)
     weights = {value.untyped_storage().data_ptr() for value in [*model.parameters(), *model.buffers()]}
     return sum(size for pointer, size in storages.items() if pointer not in weights)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_the_gradient_of_the_pixels_of_many_frames(reentrant):
+    plain = ClipBertForVideoQuestionAnswering(tiny_config()).train()
+    checkpointed = copy.deepcopy(plain)
+    enable(checkpointed, use_reentrant=reentrant)
+    pixels = torch.randn(6, 3, 64, 64)
+    found = []
+    for model in (plain, checkpointed):
+        own = pixels.clone().requires_grad_()
+        model.clipbert.grid_backbone(own).square().sum().backward()
+        found.append(own.grad)
+    assert found[0].abs().max() > 0
+    torch.testing.assert_close(found[1], found[0])
+
+
+def test_of_many_frames_only_the_pixels_are_kept():
+    model = ClipBertForVideoQuestionAnswering(tiny_config(backbone="resnet50")).train()
+    enable(model, use_reentrant=False)
+    frames = torch.randn(6, 3, 64, 64)
+    assert kept_bytes(model, frames) == frames.nbytes
 
 
 def test_the_cnn_keeps_only_the_inputs_of_its_blocks():
