@@ -1,0 +1,163 @@
+"""The table of an index in LanceDB: opening and making it, and the few ways in which its rows are read and changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import InvalidInputError
+from .index_rows import row_schema, to_table
+
+try:
+    import lancedb
+    from lancedb.index import BTree, IvfPq
+except ImportError as error:
+    raise ImportError("VideoIndex needs lancedb: pip install 'clipbert_hf[search]'") from error
+
+_NAME = "videos"
+_FINGERPRINT, _SETTINGS = b"clipbert.fingerprint", b"clipbert.settings"
+# Fewer vectors are compared one by one, exactly, in a few milliseconds.
+_INDEXED_FROM = 5000
+_PROBES, _REFINE = 50, 10
+# Versions that nobody can still be reading.
+_KEPT = timedelta(hours=1)
+_NAMES_AT_ONCE = 1000
+
+
+class IndexTable:
+    """Rows of videos, each change of which is one commit: there as a whole or not at all.
+
+    Args:
+        table: Of LanceDB.
+    """
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    @classmethod
+    def find(cls, uri: str | os.PathLike[str]) -> IndexTable | None:
+        """Open the table at a folder or the URI of an object store; None if there is none."""
+        database = _connect(uri)
+        return cls(database.open_table(_NAME)) if _NAME in database.list_tables().tables else None
+
+    @classmethod
+    def create(
+        cls,
+        uri: str | os.PathLike[str],
+        contrastive_size: int,
+        columns: pa.Schema,
+        fingerprint: Mapping[str, str],
+        settings: Mapping[str, Any],
+    ) -> IndexTable:
+        """Make an empty table; see :func:`row_schema`."""
+        facts = {_FINGERPRINT.decode(): json.dumps(dict(fingerprint)), _SETTINGS.decode(): json.dumps(dict(settings))}
+        return cls(_connect(uri).create_table(_NAME, schema=row_schema(contrastive_size, columns, facts)))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns and metadata."""
+        return self._table.schema
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """What the vectors were made with."""
+        return json.loads(self.schema.metadata[_FINGERPRINT])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How videos were encoded."""
+        return json.loads(self.schema.metadata[_SETTINGS])
+
+    def refresh(self) -> None:
+        """See what others have written."""
+        self._table.checkout_latest()
+
+    def count(self, where: str | None = None) -> int:
+        """How many rows there are, or fulfil a condition.
+
+        Raises:
+            InvalidInputError: If ``where`` is none that LanceDB understands.
+        """
+        try:
+            return self._table.count_rows(where)
+        except ValueError as error:
+            raise InvalidInputError(f"where: {error}") from error
+
+    def read(self, columns: Sequence[str], where: str | None = None) -> pa.Table:
+        """Some columns of all rows, or of those that fulfil a condition.
+
+        Raises:
+            InvalidInputError: If ``where`` is none that LanceDB understands.
+        """
+        query = self._table.search().select(list(columns)).limit(None)
+        try:
+            return (query if where is None else query.where(where)).to_arrow()
+        except ValueError as error:
+            raise InvalidInputError(f"where: {error}") from error
+
+    def read_named(self, names: Sequence[str], columns: Sequence[str]) -> pa.Table:
+        """Some columns of named rows, in the order of the names."""
+        parts = [
+            self.read(["path", *columns], _among(names[first : first + _NAMES_AT_ONCE]))
+            for first in range(0, len(names), _NAMES_AT_ONCE)
+        ]
+        rows = pa.concat_tables(parts)
+        places = {path: place for place, path in enumerate(rows["path"].to_pylist())}
+        return rows.take([places[name] for name in names])
+
+    def nearest(self, vector: np.ndarray, columns: Sequence[str], limit: int, where: str | None) -> pa.Table:
+        """The rows whose vectors are most alike by cosine, best first.
+
+        Raises:
+            InvalidInputError: If ``where`` is none that LanceDB understands.
+        """
+        query = self._table.search(vector.astype(np.float32), vector_column_name="vector").distance_type("cosine")
+        query = query.nprobes(_PROBES).refine_factor(_REFINE).limit(limit).select([*columns, "_distance"])
+        try:
+            return (query if where is None else query.where(where, prefilter=True)).to_arrow()
+        except ValueError as error:
+            raise InvalidInputError(f"where: {error}") from error
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append videos that are not there yet."""
+        self._table.add(to_table(rows, self.schema))
+
+    def replace(self, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:
+        """Write videos anew that are there."""
+        table = rows if isinstance(rows, pa.Table) else to_table(rows, self.schema)
+        # LanceDB takes the missing vector of an unreadable video for a bad one.
+        self._table.merge_insert("path").when_matched_update_all().execute(table, on_bad_vectors="null")
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Remove videos."""
+        for first in range(0, len(names), _NAMES_AT_ONCE):
+            self._table.delete(_among(names[first : first + _NAMES_AT_ONCE]))
+
+    def compact(self) -> None:
+        """Put small files together, take new rows into the approximate index, and let go of old versions."""
+        self._table.optimize(cleanup_older_than=_KEPT)
+
+    def finish(self) -> None:
+        """Compact, and make the approximate index if there are many vectors and none yet."""
+        self.compact()
+        indexed = {index.columns[0] for index in self._table.list_indices()}
+        if self.count() < _INDEXED_FROM:
+            return
+        if "path" not in indexed:
+            self._table.create_index("path", config=BTree())
+        if "vector" in self.schema.names and "vector" not in indexed and self.count("vector IS NOT NULL") >= _INDEXED_FROM:
+            self._table.create_index("vector", config=IvfPq(distance_type="cosine"))
+
+
+def _connect(uri: str | os.PathLike[str]) -> Any:
+    return lancedb.connect(os.fspath(uri))
+
+
+def _among(names: Sequence[str]) -> str:
+    return "path IN ({})".format(", ".join("'" + name.replace("'", "''") + "'" for name in names))
