@@ -151,7 +151,11 @@ class IndexTable:
             return
         if "path" not in indexed:
             self._table.create_index("path", config=BTree())
-        if "vector" in self.schema.names and "vector" not in indexed and self.count("vector IS NOT NULL") >= _INDEXED_FROM:
+        if (
+            "vector" in self.schema.names
+            and "vector" not in indexed
+            and self.count("vector IS NOT NULL") >= _INDEXED_FROM
+        ):
             self._table.create_index("vector", config=IvfPq(distance_type="cosine"))
 
 

@@ -35,7 +35,7 @@ class EncodedItem:
     Args:
         item: The video.
         digest: Of its content, if that could be fetched.
-        size: Of its content, or :data:`UNKNOWN_SIZE`.
+        size: As the collection tells it, else of its content; :data:`UNKNOWN_SIZE` if that could not be fetched.
         encoded: What the model made of it; why it could not be read; or None if its content is that of ``known``.
     """
 
@@ -101,6 +101,7 @@ class VideoEncoder:
             digest, size = None, UNKNOWN_SIZE
             try:
                 source, digest, size = read_content(item, self.options["decoding_limits"])
+                size = size if item.size == UNKNOWN_SIZE else item.size
                 if known.get(item.name) == digest:
                     yield _Piece(item, digest, size, is_last=True)
                 else:
