@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -133,16 +134,13 @@ def search_by_matching(
     names, clips = sizes["path"].to_pylist(), sizes["distinct_clips"].to_numpy()
     results = []
     # One video first, on which the weights are laid out; by the next few the time of all is told.
-    edges = (
-        [0, 1, *range(1 + _ROWS_AT_ONCE, len(names), _ROWS_AT_ONCE), len(names)] if len(names) > 1 else [0, len(names)]
-    )
-    for number, (first, end) in enumerate(zip(edges, edges[1:], strict=False)):
+    edges = [*range(min(len(names), 1)), *range(1, len(names), _ROWS_AT_ONCE), len(names)]
+    for number, (first, end) in enumerate(pairwise(edges)):
         start = time.perf_counter()
-        some = names[first:end]
-        rows = table.read_named(some, ["tokens", "token_shape", "clip_places", "clip_seconds", *columns])
-        results += _matched(scorer, text, rows, columns) if some else []
-        if number == 1 or len(edges) == 2:
-            seconds = (time.perf_counter() - start) * clips.sum() / max(clips[first:end].sum(), 1)
+        rows = table.read_named(names[first:end], ["tokens", "token_shape", "clip_places", "clip_seconds", *columns])
+        results += _matched(scorer, text, rows, columns)
+        if number == min(1, len(names) - 1):
+            seconds = (time.perf_counter() - start) * clips.sum() / clips[first:end].sum()
             _warn_of_all(len(names), int(clips.sum()), seconds)
     results.sort(key=lambda result: -result.score)
     return SearchResults(results, [Stage("matching", len(names), int(clips.sum()))])
