@@ -43,8 +43,12 @@ class IndexTable:
     @classmethod
     def find(cls, uri: str | os.PathLike[str]) -> IndexTable | None:
         """Open the table at a folder or the URI of an object store; None if there is none."""
-        database = _connect(uri)
-        return cls(database.open_table(_NAME)) if _NAME in database.list_tables().tables else None
+        try:
+            return cls(_connect(uri).open_table(_NAME))
+        except ValueError as error:  # a listed table may be one whose making was killed
+            if "was not found" in str(error):
+                return None
+            raise
 
     @classmethod
     def create(
