@@ -107,6 +107,7 @@ def rerank_by_matching(
     matching[: len(best)] = matches.logits
     if fusion is None:  # nobody chose how: both count alike among those that have both
         fusion = ScoreFusion(float(first[: len(best)].std()) or 1.0, float(matches.logits.std()) or 1.0)
+        first, matching = first - first[: len(best)].mean(), matching - matches.logits.mean()
     scores = two_stage_scores(first[None], matching[None], fusion, candidates=len(best))[0]
     logits: list[float | None] = [*matches.logits.tolist(), *[None] * (len(found) - len(best))]
     results = [

@@ -185,7 +185,7 @@ class VideoIndex:
 
         By one vector a video, then by the vectors of all clips of the best, then by reading the text together with all
         clips of the best of these. Scores of the last two are added up as ``config.score_fusion`` says; where it does
-        not, each divided by its standard deviation among the videos that have both.
+        not, each standardised among the videos that have both.
 
         Args:
             text: What they show; or

@@ -122,8 +122,11 @@ def naive_search(scorer: PairScorer, videos: dict[str, int], text: str, rerank: 
             )
     order = sorted(videos, key=lambda path: -similarities[path])
     best = order[:rerank]
-    stds = [np.std([scores[path] for path in best]) for scores in (similarities, logits)]
-    fused = {path: similarities[path] / stds[0] + logits[path] / stds[1] for path in best}
+    fused = dict.fromkeys(best, 0.0)
+    for scores in (similarities, logits):
+        some = [scores[path] for path in best]
+        for path in best:
+            fused[path] += (scores[path] - np.mean(some)) / np.std(some)
     return [(path, fused[path]) for path in sorted(best, key=lambda path: -fused[path])] + [
         (path, similarities[path]) for path in order[rerank:]
     ]
