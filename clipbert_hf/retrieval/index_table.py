@@ -14,12 +14,6 @@ import pyarrow as pa
 from ..errors import InvalidInputError
 from .index_rows import row_schema, to_table
 
-try:
-    import lancedb
-    from lancedb.index import BTree, IvfPq
-except ImportError as error:
-    raise ImportError("VideoIndex needs lancedb: pip install 'clipbert_hf[search]'") from error
-
 _NAME = "videos"
 _FINGERPRINT, _SETTINGS = b"clipbert.fingerprint", b"clipbert.settings"
 # Fewer vectors are compared one by one, exactly, in a few milliseconds.
@@ -150,6 +144,8 @@ class IndexTable:
     def finish(self) -> None:
         """Compact, and make the approximate index if there are many vectors and none yet."""
         self.compact()
+        from lancedb.index import BTree, IvfPq
+
         indexed = {index.columns[0] for index in self._table.list_indices()}
         if self.count() < _INDEXED_FROM:
             return
@@ -164,6 +160,8 @@ class IndexTable:
 
 
 def _connect(uri: str | os.PathLike[str]) -> Any:
+    import lancedb  # only an extra installs it
+
     return lancedb.connect(os.fspath(uri))
 
 

@@ -16,12 +16,15 @@ from accelerate import PartialState
 from forked_runs import fork_context, run_together
 from torch.nn import functional as F
 
-from clipbert_hf import ClipBertConfig, ClipBertForVideoTextRetrieval, ClipBertProcessor, InvalidInputError
+from clipbert_hf import ClipBertConfig, ClipBertForVideoTextRetrieval, ClipBertProcessor, InvalidInputError, retrieval
 from clipbert_hf.model.contrastive_clipbert import contrastive_similarity
 from clipbert_hf.model.pair_scoring_clipbert import ranking_scores
-from clipbert_hf.retrieval import PairScorer, VideoIndex
+from clipbert_hf.retrieval import PairScorer
 from clipbert_hf.retrieval.index_rows import tokens_of
 from clipbert_hf.retrieval.index_table import IndexTable
+from clipbert_hf.retrieval.video_index import VideoIndex
+
+pytest.importorskip("lancedb", reason='needs pip install "clipbert_hf[search]"')
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "circle", "moves", "?", "##s"]
 SIZES = {
@@ -203,6 +206,13 @@ def test_weight_zero_matches_nothing(index):
         index.scorer.model.config.score_fusion = None
 
 
+def test_the_extra_is_named_where_it_is_missing(monkeypatch):
+    assert retrieval.VideoIndex is VideoIndex
+    monkeypatch.setattr(retrieval, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"clipbert_hf\[search\]"):
+        _ = retrieval.VideoIndex
+
+
 def test_what_is_no_search(index):
     for message, options in {
         "one of both": {},
@@ -287,6 +297,8 @@ def _build_alone(folder: str, uri: str, model: str) -> None:
     VideoIndex.build(folder, uri, model=model, device="cpu", clip_every=1)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:1 videos could not be read")
 def test_a_killed_build_goes_on(index, uninterrupted, folder, model, tmp_path):
     """Killed after the first row, then at moments that were drawn; what is there stays and nothing is there twice."""
     uri = tmp_path / "index"
@@ -298,7 +310,7 @@ def test_a_killed_build_goes_on(index, uninterrupted, folder, model, tmp_path):
         while process.is_alive() and (
             not uri.exists() or (table := IndexTable.find(uri)) is None or table.count() <= kill
         ):
-            time.sleep(0.001)
+            time.sleep(0.005)
         time.sleep(generator.uniform(0, 0.03))
         os.kill(process.pid, signal.SIGKILL)
         process.join()
