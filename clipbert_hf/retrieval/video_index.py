@@ -243,6 +243,8 @@ class VideoIndex:
                 items.append(Item(row["path"], row["path"], row["size"], 0))
             elif item.size != UNKNOWN_SIZE:
                 items.append(item)
+        if not items:  # more likely a disk that is not there than a wish
+            raise InvalidInputError("videos: none of the files that the index holds is there any more")
         return items
 
 

@@ -233,6 +233,12 @@ def test_columns_of_ones_own(folder, model, tmp_path):
     report = index.update(rows[:2])
     assert (report.changed, report.removed) == ([str(folder / "0.mp4")], [str(folder / "2.mp4")])
     assert {result.columns["year"] for result in index.search(TEXT)} == {2020, 2001}
+    shutil.move(folder / "0.mp4", folder / "elsewhere.mp4")
+    assert index.update().removed == [str(folder / "0.mp4")]
+    shutil.move(folder / "1.mp4", folder / "0.mp4")
+    with pytest.raises(InvalidInputError, match="none of the files"):
+        index.update()
+    assert len(index) == 1
     with pytest.raises(InvalidInputError, match="columns \\['title'\\], which the index was made without"):
         index.update([{"video": folder / "0.mp4", "title": "x"}])
     with pytest.raises(InvalidInputError, match="columns \\['size'\\] of its own"):
