@@ -122,9 +122,9 @@ class IndexTable:
         except ValueError as error:
             raise InvalidInputError(f"where: {error}") from error
 
-    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def add(self, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:
         """Append videos that are not there yet."""
-        self._table.add(to_table(rows, self.schema))
+        self._table.add(rows if isinstance(rows, pa.Table) else to_table(rows, self.schema))
 
     def replace(self, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:
         """Write videos anew that are there."""
