@@ -66,10 +66,10 @@ def search_vectors(
     results, clips_compared = [], 0
     facts = _facts(rows, columns)
     vectors = matrices_of(rows["clip_vectors"])
-    for (path, own, seconds), clips in zip(facts, vectors, strict=True):
+    similarities = query.similarities(vectors).tolist()
+    for (path, own, seconds), clips, similarity in zip(facts, vectors, similarities, strict=True):
         cosines = query.cosines(clips)
         of_clips = cosines.mean(axis=0)
-        similarity = query.similarity(clips)
         results.append(
             SearchResult(
                 *(path, similarity, similarity, None),

@@ -5,6 +5,7 @@ Shapes: M vectors, C numbers a vector.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,6 @@ from torch.nn import functional as F
 
 from ..model.contrastive_clipbert import ContrastivePooling, contrastive_similarity, pool_clips
 from .pair_scorer import PairScorer
-from .video_encoder import arithmetic
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,16 @@ class Query:
         """One vector, whose product with a video's mean vector is the mean over all vectors' (C,)."""
         return F.normalize(self.vectors.mean(0), dim=0).numpy()
 
-    def similarity(self, clips: np.ndarray) -> float:
-        """How alike a video is, by the vectors of its clips (K, C)."""
+    def similarities(self, videos: Sequence[np.ndarray]) -> np.ndarray:
+        """How alike videos are, by the vectors of their clips, each (K, C); those of one K are compared at once."""
         mask = torch.ones(1, len(self.vectors), dtype=torch.bool)
-        found = contrastive_similarity(
-            self.vectors[None], mask, torch.from_numpy(clips.copy())[None], pooling=self.pooling
-        )
-        return float(found)
+        lengths = np.array([len(clips) for clips in videos], dtype=int)
+        found = np.zeros(len(videos))
+        for length in np.unique(lengths):
+            places = np.flatnonzero(lengths == length)
+            clips = torch.from_numpy(np.stack([videos[place] for place in places]))
+            found[places] = contrastive_similarity(self.vectors[None], mask, clips, pooling=self.pooling)[0].numpy()
+        return found
 
     def cosines(self, clips: np.ndarray) -> np.ndarray:
         """Of each vector and each clip, (M, K)."""
@@ -58,8 +61,8 @@ def text_query(scorer: PairScorer, text: str) -> Query:
     """
     model: Any = scorer.model
     tokens = scorer.processor(text=[text])
-    with arithmetic(scorer):
-        vectors, _ = model.embed_texts(**{name: each.to(model.device) for name, each in tokens.items()})
+    # In the type of the weights: to convert these for one text would take longer than to encode it.
+    vectors, _ = model.embed_texts(**{name: each.to(model.device) for name, each in tokens.items()})
     pooling = model.config.contrastive_pooling
     words = find_words(scorer, text, tokens["input_ids"][0].tolist()) if pooling == "maxsim" else ()
     return Query(vectors[0].float().cpu(), pooling, words)  # a lone text has no padding
