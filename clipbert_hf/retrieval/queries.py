@@ -43,7 +43,7 @@ class Query:
         found = np.zeros(len(videos))
         for length in np.unique(lengths):
             places = np.flatnonzero(lengths == length)
-            clips = torch.from_numpy(np.stack([videos[place] for place in places]))
+            clips = torch.from_numpy(np.stack([videos[place] for place in places.tolist()]))
             found[places] = contrastive_similarity(self.vectors[None], mask, clips, pooling=self.pooling)[0].numpy()
         return found
 
