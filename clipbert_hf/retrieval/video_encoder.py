@@ -144,6 +144,11 @@ class VideoEncoder:
         with arithmetic(self.scorer):
             parts = [model.embed_clips(some.to(model.device)) for some in videos.tokens.split(_CLIPS_AT_ONCE)]
         vectors = torch.cat(parts).float().cpu()[videos.clip_places[0]]
+        if not vectors.isfinite().all():  # LanceDB would store none, and the video be found by nothing
+            raise InvalidInputError(
+                f"model: it gives vectors that are no numbers, in {self.scorer.core.dtype or model.dtype}; were its "
+                "weights trained in another type?"
+            )
         pooling = model.config.contrastive_pooling
         pooled = pool_clips(vectors[None], None, "mean" if pooling == "maxsim" else pooling)[0]
         return Encoding(videos, seconds, vectors.numpy(), pooled.numpy())

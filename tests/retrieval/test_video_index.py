@@ -367,3 +367,11 @@ def test_many_videos_are_found_by_the_approximate_index(index, monkeypatch, tmp_
     exact = [f"{place:04d}" for place in np.argsort(-(vectors @ query), kind="stable")[:20]]
     assert found[0] == "0007"
     assert len(set(found) & set(exact)) >= 19
+
+
+def test_vectors_that_are_no_numbers_are_refused(folder, model, tmp_path):
+    scorer = PairScorer.from_pretrained(model)
+    with torch.no_grad():
+        scorer.model.contrastive.clip_projection.bias.fill_(float("nan"))
+    with pytest.raises(InvalidInputError, match="vectors that are no numbers"):
+        VideoIndex.build(folder, tmp_path / "index", model=scorer)
