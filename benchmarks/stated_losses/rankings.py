@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from clipbert_hf.metrics.retrieval import rank_metrics, text_to_video_ranks
-from clipbert_hf.retrieval.fusion import choose_fusion, two_stage_scores
+from clipbert_hf.retrieval.fusion import ScoreFusion, choose_fusion, two_stage_scores
 from clipbert_hf.retrieval.staged_clips import choose_shares, staged_scores
 
 CANDIDATES = (5, 10, 25, 50, 100)
@@ -65,23 +66,12 @@ def compare(validation: Scores, test: Scores) -> dict[str, dict[str, Any]]:
     for count in CANDIDATES:
         fusion = choose_fusion(validation.first_stage, validation.matching, validation.video_of_text, candidates=count)
         pairs = texts * count * clips
-        for name, chosen in (("two_stage", fusion), ("two_stage_matching_alone", None)):
-            if chosen is None:
-                scores = _matching_alone(test, count)
-            else:
-                scores = two_stage_scores(test.first_stage, test.matching, chosen, count)
+        # Without the first stage's scores matching alone orders its candidates.
+        for name, chosen in (("two_stage", fusion), ("two_stage_matching_alone", ScoreFusion(math.inf))):
+            scores = two_stage_scores(test.first_stage, test.matching, chosen, count)
             ways[f"{name}_{count}"] = _described(scores, test, pairs, first + matching * pairs / everything)
         ways[f"two_stage_{count}"] |= {"weight": fusion.weight, "fewer": everything / pairs}
     return ways
-
-
-def _matching_alone(test: Scores, count: int) -> np.ndarray:
-    """The candidates of the first stage by their matching score only, the others below."""
-    assert test.first_stage is not None  # compare made sure of it
-    order = np.argsort(-test.first_stage, axis=1, kind="stable")[:, :count]
-    scores = test.first_stage - test.first_stage.max() + test.matching.min() - 1
-    np.put_along_axis(scores, order, np.take_along_axis(test.matching, order, 1), 1)
-    return scores
 
 
 def _described(scores: np.ndarray, test: Scores, pairs: int, seconds: float) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from ...model.processing_clipbert import ClipBertProcessor
 from ...model.video_processing_clipbert import ClipBertVideoProcessor
+from ..evaluation import adopt
 from ..recipe import RecipeError, ScriptSettings, Settings, check_at_least, setting
 from .loaders import create_loader, group_by_video, group_rows
 from .splits import Row
@@ -314,9 +315,7 @@ class TaskOnPixels:
 
     def adopt(self, model: nn.Module, metrics: dict[str, float]) -> None:
         """The task's, if it has one; see :func:`clipbert_hf.training.evaluation.adopt`."""
-        adopt = getattr(self.task, "adopt", None)
-        if adopt is not None:
-            adopt(model, metrics)
+        adopt(self.task, model, metrics)
 
     def _normalize(self, batch: dict[str, Any]) -> dict[str, Any]:
         pixels = batch["inputs"].get("pixel_values_videos")

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from ...errors import ClipBertError, VideoDecodeError
 from ...model.modeling_clipbert import ClipBertClipScorer
@@ -107,6 +107,7 @@ class GridCache:
             GridCacheError: If a file cannot be written.
         """
         todo = sorted({video for video in videos if self._is_missing(video)})
+        accelerator.wait_for_everyone()  # all have listed the same before one writes
         share = todo[accelerator.process_index :: accelerator.num_processes]
         backbone = model.clipbert.grid_backbone.to(accelerator.device)
         was_training = backbone.training
@@ -138,8 +139,7 @@ class GridCache:
                 pass  # says what is wrong with it, if that is it
             raise VideoDecodeError(video, "grid_cache", f"its grid features are not in {self.folder}")
         with safe_open(path, framework="pt") as file:
-            facts = file.metadata()
-        tensors = load_file(path)
+            facts, tensors = file.metadata(), {name: file.get_tensor(name) for name in ("grids", "frame_seconds")}
         return CachedVideo(
             frames=len(tensors["grids"]),
             fps=float(facts["fps"]),

@@ -78,9 +78,8 @@ class FirstStage:
         metrics = dict(_named("first_stage", first_stage, video_of_text))
         if not self.matches:
             return metrics
-        if self.chooses:
-            self.fusion = choose_fusion(first_stage, matching, video_of_text)
-        fusion = self.fusion or ScoreFusion()
+        chosen = choose_fusion(first_stage, matching, video_of_text) if self.chooses else self.fusion
+        fusion = chosen or ScoreFusion()
         metrics |= {f"score_fusion/{name}": value for name, value in fusion.to_dict().items()}
         for count in self.candidates:
             scores = two_stage_scores(first_stage, matching, fusion, count)
@@ -107,9 +106,8 @@ class FirstStage:
             metrics: Of the validation split; without one, what the model came with stays.
         """
         if not self.matches:
-            config.score_fusion = ScoreFusion(
-                weight=0.0
-            ).to_dict()  # so that no search asks the head that did not train
+            # So that no search asks the head that did not train.
+            config.score_fusion = ScoreFusion(weight=0.0).to_dict()
             return
         values = {name.removeprefix("score_fusion/"): metrics[name] for name in metrics if "score_fusion/" in name}
         if values:
