@@ -67,9 +67,12 @@ class ClipBertPairScorer:
         dtype: In which CNN and encoder compute: by default the type of autocast where it is on, else the model's.
         pairs_at_once: How many pairs of a text and a clip pass the encoder together; None: the fastest of a few
             numbers, found on the first pairs. With a number, the same call gives the same bits again.
+        compiled: Whether ``torch.compile`` makes one graph of the encoder, with the first pairs. Meant for
+            accelerators: on a CPU its products are slower than those with packed weights, which it cannot take.
 
     Raises:
-        InvalidInputError: If the model has no head, or ``pairs_at_once`` is not positive.
+        InvalidInputError: If the model has no head, ``pairs_at_once`` is not positive, float16 is asked for on a CPU,
+            or ``compiled`` of an encoder that has to be run as it is.
 
     Example:
         >>> scorer = ClipBertPairScorer(model)  # doctest: +SKIP
@@ -79,13 +82,20 @@ class ClipBertPairScorer:
     """
 
     def __init__(
-        self, model: ClipBertClipScorer, *, dtype: torch.dtype | None = None, pairs_at_once: int | None = None
+        self,
+        model: ClipBertClipScorer,
+        *,
+        dtype: torch.dtype | None = None,
+        pairs_at_once: int | None = None,
+        compiled: bool = False,
     ) -> None:
         if not is_kind(model, "ClipBertClipScorer"):
             raise InvalidInputError(f"model must be one with a head, such as for retrieval; got {type(model).__name__}")
         if pairs_at_once is not None and pairs_at_once < 1:
             raise InvalidInputError(f"pairs_at_once must be at least 1; got {pairs_at_once}")
-        self.model, self.dtype = model, dtype
+        if dtype == torch.float16 and model.device.type == "cpu":
+            raise InvalidInputError("dtype float16 is for accelerators; on a CPU give bfloat16 or float32")
+        self.model, self.dtype, self.compiled = model, dtype, compiled
         self._size = BlockSize(pairs_at_once, model.device)
         self._prepared: _Prepared | None = None
         self._state: Any = None
@@ -94,6 +104,11 @@ class ClipBertPairScorer:
     def plain_because(self) -> str | None:
         """Why the encoder is run as it is, or None where its weights are laid out for inference."""
         return self._current().plain_because
+
+    @property
+    def current_dtype(self) -> torch.dtype:
+        """In which CNN and encoder compute here and now."""
+        return self.dtype or _ambient_dtype(self.model)
 
     @torch.inference_mode()
     def encode_videos(
@@ -208,7 +223,7 @@ class ClipBertPairScorer:
                 start = time.perf_counter()
                 rows, columns = (each.to(tokens.device) for each in (place[text_of_pair[block]], clip_of_pair[block]))
                 joined = [torch.cat([a[rows], b[columns]], dim=1) for a, b in zip(textual, visual, strict=True)]
-                logits = head(self._pool(encoder.first_token(*joined)))
+                logits = head(self._pool(prepared.first_token(*joined)))
                 self._size.note(size, len(block), joined[0].shape[1], start)
                 if on_pairs is not None:
                     on_pairs(len(block))
@@ -226,26 +241,31 @@ class ClipBertPairScorer:
         """
         if self.model.training:
             raise InvalidInputError("pairs are scored in evaluation mode: call model.eval()")
-        dtype = self.dtype or _ambient_dtype(self.model)
+        dtype = self.current_dtype
         state = (dtype, _fingerprint(self.model.clipbert))
         if self._prepared is None or state != self._state:
             self._prepared = None  # before the next copy is made
-            self._prepared, self._state = _Prepared(self.model, dtype), state
+            self._prepared, self._state = _Prepared(self.model, dtype, compiled=self.compiled), state
         return self._prepared
 
 
 class _Prepared:
     """CNN and encoder for one state of the weights."""
 
-    def __init__(self, model: ClipBertClipScorer, dtype: torch.dtype) -> None:
+    def __init__(self, model: ClipBertClipScorer, dtype: torch.dtype, *, compiled: bool) -> None:
         base = model.clipbert
         self.dtype, self.weights_dtype, self.device = dtype, model.dtype, model.device
         self.plain_because = why_unprepared(base.encoder)
         self.encoder: PreparedEncoder | PlainEncoder
         if self.plain_because is None:
-            self.encoder = PreparedEncoder(base.encoder, dtype)
+            self.encoder = PreparedEncoder(base.encoder, dtype, packed=not compiled)
+        elif compiled:
+            raise InvalidInputError(f"compiled: the encoder has to be run as it is, since {self.plain_because}")
         else:
             self.encoder = PlainEncoder(base)
+        self.first_token: Callable[..., torch.Tensor] = self.encoder.first_token
+        if compiled:
+            self.first_token = torch.compile(self.encoder.first_token, dynamic=True)
         backbone = base.grid_backbone
         can_copy = all(map(is_unhooked, backbone.modules())) and why_unusual_weights(backbone) is None
         self.backbone = prepare_backbone(backbone, dtype) if can_copy else None

@@ -8,6 +8,7 @@ Shapes: P pairs of a text and a clip, S = M + V tokens, D hidden size.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -73,12 +74,13 @@ class PreparedEncoder:
     Args:
         encoder: One for which :func:`why_unprepared` has nothing to say. It is left as it is.
         dtype: In which to compute.
+        packed: Whether weights are laid out for the CPU's product, where there is such a thing.
     """
 
-    def __init__(self, encoder: BertEncoder, dtype: torch.dtype) -> None:
+    def __init__(self, encoder: BertEncoder, dtype: torch.dtype, *, packed: bool = True) -> None:
         layers = list(encoder.layer)
         self.layers = [
-            _PreparedLayer(layer, dtype, projects_all=place == 0 or place < len(layers) - 1)
+            _PreparedLayer(layer, dtype, projects_all=place == 0 or place < len(layers) - 1, packed=packed)
             for place, layer in enumerate(layers)
         ]
 
@@ -100,19 +102,18 @@ class PreparedEncoder:
 class _PreparedLayer:
     """A layer; the last one, unless it is the only one, projects all tokens to keys and values only."""
 
-    def __init__(self, layer: BertLayer, dtype: torch.dtype, *, projects_all: bool) -> None:
+    def __init__(self, layer: BertLayer, dtype: torch.dtype, *, projects_all: bool, packed: bool) -> None:
+        linear = partial(PreparedLinear, dtype=dtype, packed=packed)
         attention = layer.attention.self
         self.heads = attention.num_attention_heads
         query, key, value = attention.query, attention.key, attention.value
-        self.project = PreparedLinear(*((query, key, value) if projects_all else (key, value)), dtype=dtype)
+        self.project = linear(*((query, key, value) if projects_all else (key, value)))
         if not projects_all:
-            self.first_query = PreparedLinear(query, dtype=dtype)
-        self.attended = PreparedLinear(layer.attention.output.dense, dtype=dtype)
+            self.first_query = linear(query)
+        self.attended = linear(layer.attention.output.dense)
         self.attended_norm = _Norm(layer.attention.output.LayerNorm, dtype)
-        self.widen = PreparedLinear(
-            layer.intermediate.dense, dtype=dtype, activation=layer.intermediate.intermediate_act_fn
-        )
-        self.narrow = PreparedLinear(layer.output.dense, dtype=dtype)
+        self.widen = linear(layer.intermediate.dense, activation=layer.intermediate.intermediate_act_fn)
+        self.narrow = linear(layer.output.dense)
         self.norm = _Norm(layer.output.LayerNorm, dtype)
 
     def encode(self, states: torch.Tensor, projected: torch.Tensor) -> torch.Tensor:

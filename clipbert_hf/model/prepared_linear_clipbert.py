@@ -25,6 +25,7 @@ class PreparedLinear:
         layers: Their outputs come one after the other.
         dtype: In which it computes; its inputs are to have this type.
         activation: Of the output, or None.
+        packed: Whether weights may be laid out for the CPU's product.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class PreparedLinear:
         *layers: nn.Linear,
         dtype: torch.dtype,
         activation: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        packed: bool = True,
     ) -> None:
         weight = (
             torch.cat([layer.weight.detach() for layer in layers]) if len(layers) > 1 else layers[0].weight.detach()
@@ -40,7 +42,7 @@ class PreparedLinear:
         self.weight = weight.to(dtype)
         self.outputs = len(weight)
         self.activation = activation
-        self.is_packed = weight.device.type == "cpu" and can_pack(dtype)
+        self.is_packed = packed and weight.device.type == "cpu" and can_pack(dtype)
         self.fuses_gelu = self.is_packed and _is_exact_gelu(activation)
         if self.is_packed:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, _TYPICAL_ROWS)

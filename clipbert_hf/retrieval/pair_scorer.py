@@ -42,10 +42,12 @@ class PairScorer:
         dtype: In which the model computes; by default that of its weights.
         batch_size: How many pairs of a text and a clip pass the model together, which bounds its memory; by default
             the fastest of a few numbers, found on the first pairs.
+        compiled: Whether ``torch.compile`` makes one graph of the encoder; see
+            :class:`~clipbert_hf.model.pair_scoring_clipbert.ClipBertPairScorer`.
         **video_options: Of the processor for all videos, such as ``num_clips``.
 
     Raises:
-        InvalidInputError: If the model has no head, or ``batch_size`` is not positive.
+        InvalidInputError: If the model has no head, ``batch_size`` is not positive, or float16 is asked for on a CPU.
 
     Example:
         >>> scorer = PairScorer.from_pretrained("my-retrieval-model")  # doctest: +SKIP
@@ -60,12 +62,13 @@ class PairScorer:
         *,
         dtype: torch.dtype | None = None,
         batch_size: int | None = None,
+        compiled: bool = False,
         **video_options: Any,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise InvalidInputError(f"batch_size must be at least 1; got {batch_size}")
         self.model, self.processor, self.video_options = model.eval(), processor, video_options
-        self.core = ClipBertPairScorer(model, dtype=dtype, pairs_at_once=batch_size)
+        self.core = ClipBertPairScorer(model, dtype=dtype, pairs_at_once=batch_size, compiled=compiled)
 
     @classmethod
     def from_pretrained(
@@ -75,6 +78,7 @@ class PairScorer:
         dtype: torch.dtype | None = None,
         device: str | torch.device | None = None,
         batch_size: int | None = None,
+        compiled: bool = False,
         local_files_only: bool = False,
         revision: str | None = None,
         **video_options: Any,
@@ -86,6 +90,7 @@ class PairScorer:
             dtype: See the class; bfloat16 is several times faster than float32 where the hardware has it.
             device: Where the model goes; by default the GPU if there is one.
             batch_size: See the class.
+            compiled: See the class.
             local_files_only: Look only on this machine.
             revision: Of the repository.
             **video_options: See the class.
@@ -103,7 +108,7 @@ class PairScorer:
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         processor = ClipBertProcessor.from_pretrained(folder_or_repo, **source)
-        return cls(model.to(device), processor, dtype=dtype, batch_size=batch_size, **video_options)
+        return cls(model.to(device), processor, dtype=dtype, batch_size=batch_size, compiled=compiled, **video_options)
 
     def encode(self, videos: VideoSource | Sequence[VideoSource]) -> list[EncodedVideos]:
         """Decode and encode videos, to be given to the other methods any number of times.

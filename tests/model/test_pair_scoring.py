@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 from reference_inputs import tiny_config
@@ -332,6 +334,20 @@ def test_blocks_of_any_size_give_the_same():
         assert_equal_to_forward(model, pairs_at_once=size)
 
 
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler of C++")
+def test_compiled_encoders_give_the_same():
+    assert_equal_to_forward(make(), compiled=True)
+
+
+def test_what_is_run_as_it_is_cannot_be_compiled():
+    model = make()
+    model.clipbert.encoder.register_forward_hook(lambda *_: None)
+    _, pixels = inputs()
+    with pytest.raises(InvalidInputError, match=r"compiled: the encoder .* has hooks"):
+        ClipBertPairScorer(model, compiled=True).encode_videos(pixels)
+
+
 def test_packed_products_are_tried_before_they_are_trusted():
     assert not can_pack(torch.float64)
     assert can_pack(torch.float32) in (True, False)
@@ -355,6 +371,8 @@ def test_wrong_input_gives_one_clear_error():
         ClipBertPairScorer(ClipBertModel(tiny_config()))
     with pytest.raises(InvalidInputError, match="pairs_at_once"):
         ClipBertPairScorer(model, pairs_at_once=0)
+    with pytest.raises(InvalidInputError, match="float16 is for accelerators"):
+        ClipBertPairScorer(model, dtype=torch.float16)
     model.train()
     for call in (lambda: scorer.encode_videos(pixels), lambda: scorer.score_pairs(ids, MASK, videos=videos)):
         with pytest.raises(InvalidInputError, match=r"model\.eval"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -31,6 +32,7 @@ from ..data.splits import Row
 from ..sharding import forward_method
 from .clip_scores import clips_by_count, logits_by_clips
 from .first_stage import FirstStage
+from .kept_scores import KeptScores, Record
 from .pair_scoring import EvaluationScorer
 from .retrieval_batches import SINGLE_CLIP, RetrievalRecipe
 
@@ -50,6 +52,7 @@ class RetrievalTask:
         retrieval_loss: Of the model.
         contrast: How a contrastive head trains; None: the model has none.
         first_stage: What an evaluation tells of that head; None: nothing.
+        keep_in: Where an evaluation keeps its scores until it is done, to go on after a kill; None: nowhere.
     """
 
     single_clip = SINGLE_CLIP
@@ -90,6 +93,10 @@ class RetrievalTask:
             retrieval_loss=model.config.retrieval_loss,
             contrast=recipe if trains else None,
             first_stage=first_stage,
+            # Validations in training are short, and their weights are gone after a kill.
+            keep_in=Path(recipe.output_dir) / "unfinished_scores"
+            if not recipe.dry_run and (is_test or not recipe.trains)
+            else None,
         )
 
     def __init__(
@@ -103,8 +110,10 @@ class RetrievalTask:
         retrieval_loss: str = "cross_entropy",
         contrast: ContrastiveSettings | None = None,
         first_stage: FirstStage | None = None,
+        keep_in: Path | None = None,
     ) -> None:
         self.contrast, self.first_stage = contrast, first_stage
+        self.keep_in, self._kept = keep_in, cast("KeptScores | None", None)
         self.processor, self.eval_pairs, self.dual_softmax_scale = processor, eval_pairs, dual_softmax_scale
         self.retrieval_loss, self.scoring = retrieval_loss, EvaluationScorer(eval_pairs)
         self.inference_clips = sorted(inference_clips)
@@ -165,6 +174,30 @@ class RetrievalTask:
 
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Any]:
         """For each video its name, and with each number of clips its scores with every text: (kinds of scores, N)."""
+        kept = self._kept_scores(model)
+        records = None if kept is None else kept.get(batch["videos"])
+        if records is None:
+            records = self._score(model, batch)
+            if kept is not None:
+                kept.put(batch["videos"], records)
+        return list(zip(batch["videos"], records, strict=True))
+
+    def _kept_scores(self, model: nn.Module) -> KeptScores | None:
+        """What is kept of these weights; nothing where weights lie in pieces."""
+        scorer = self.scoring.of(model)
+        if self.keep_in is None or scorer is None:
+            return None
+        if self._kept is None:
+            options = {
+                **self.processor.video_processor.to_dict(),
+                "inference_clips": self.inference_clips,
+                "kinds": None if self.first_stage is None else ["first_stage", self.first_stage.matches],
+                "dtype": str(scorer.current_dtype),
+            }
+            self._kept = KeptScores(self.keep_in, scorer.model, self._tokens, list(self.columns), options)
+        return self._kept
+
+    def _score(self, model: nn.Module, batch: dict[str, Any]) -> list[Record]:
         config: Any = getattr(model, "module", model).config
         vectors: list[torch.Tensor] = []
         parts: dict[int, list[torch.Tensor]] = {count: [] for count in self.inference_clips}
@@ -180,9 +213,7 @@ class RetrievalTask:
             for count, some in of_counts.items():
                 scores[count].append(self.first_stage.similarities(model, self._tokens, vectors[0][:, some]))
         arrays = {count: torch.stack(kinds, dim=1).cpu().numpy() for count, kinds in scores.items()}
-        return [
-            (video, {count: arrays[count][place] for count in arrays}) for place, video in enumerate(batch["videos"])
-        ]
+        return [{count: arrays[count][place] for count in arrays} for place in range(len(batch["videos"]))]
 
     def _clip_logits(
         self, model: nn.Module, batch: dict[str, Any], vectors: list[torch.Tensor]
@@ -245,6 +276,9 @@ class RetrievalTask:
         if self.dual_softmax_scale is not None:
             dual = retrieval_metrics(scores[0], self.video_of_text, dual_softmax_scale=self.dual_softmax_scale)
             metrics |= {f"dual_softmax/{way}/{name}": x for way, values in dual.items() for name, x in values.items()}
+        if self._kept is not None:
+            self._kept.remove()
+            self._kept = None
         if self.first_stage is not None:
             self.first_stage.release()
             metrics |= self.first_stage.metrics(scores[-1], scores[0], self.video_of_text)
