@@ -53,7 +53,7 @@ def compare(validation: Scores, test: Scores) -> dict[str, dict[str, Any]]:
     ways = {"matching": _described(test.matching, test, everything, matching)}
     shares = choose_shares(validation.clips, validation.video_of_text)
     staged = staged_scores(
-        lambda text, some, added: test.clips[text, some][:, added], texts, videos, clips=clips, shares=shares
+        lambda pairs, added: test.clips[pairs[:, 0], pairs[:, 1]][:, added], texts, videos, clips=clips, shares=shares
     )
     ways["staged_clips"] = {
         **_described(staged.scores, test, staged.pairs, matching * staged.pairs / everything),

@@ -43,9 +43,16 @@ class EncodedVideos:
         """Move the tokens to a device."""
         return EncodedVideos(self.tokens.to(device), self.clip_places)
 
-    def select(self, videos: Sequence[int]) -> EncodedVideos:
-        """Some of the videos, in the order given, with the clips that these need."""
+    def select(self, videos: Sequence[int], clips: Sequence[int] | None = None) -> EncodedVideos:
+        """Some of the videos, in the order given, with the clips that these need.
+
+        Args:
+            videos: Their places.
+            clips: Which clips of each; None: all.
+        """
         places = self.clip_places[list(videos)]
+        if clips is not None:
+            places = places[:, list(clips)]
         kept, new_places = places.unique(return_inverse=True)
         return EncodedVideos(self.tokens[kept.to(self.tokens.device)], new_places)
 

@@ -15,8 +15,11 @@ import numpy as np
 from ..errors import InvalidInputError
 from ..metrics.retrieval import rank_metrics, text_to_video_ranks
 
-ClipScores = Callable[[int, np.ndarray, list[int]], np.ndarray]
-"""(text, places of videos, clips) -> (videos, clips): what orders pairs, of each clip."""
+ClipScores = Callable[[np.ndarray, list[int]], np.ndarray]
+"""(places of texts and of videos (P, 2), n clips) -> (P, n): what orders pairs, of each clip."""
+
+SHARES = (0.5, 0.2, 0.08, 0.03)
+"""Of the videos that go on after 1, 2, 4 and 8 clips. Better chosen on validation data: :func:`choose_shares`."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,43 @@ def clip_stages(clips: int) -> list[list[int]]:
     return stages
 
 
+def staged_pairs(texts: int, videos: int, *, clips: int = 16, shares: Sequence[float] = SHARES) -> int:
+    """How many pairs of a text, a video and a clip the stages score.
+
+    Args:
+        texts: How many.
+        videos: How many.
+        clips: Of a video, a power of two.
+        shares: Of the videos that go on after each stage but the last, falling.
+
+    Raises:
+        InvalidInputError: If there is not one share between each two stages, or they do not fall.
+
+    Example:
+        >>> staged_pairs(1, 10, clips=2, shares=[0.3])  # one clip of ten videos, the other of three
+        13
+    """
+    return texts * sum(kept * len(added) for kept, added in _plan(videos, clips, shares))
+
+
+def _plan(videos: int, clips: int, shares: Sequence[float]) -> list[tuple[int, list[int]]]:
+    """How many videos each stage scores, with which clips."""
+    stages = clip_stages(clips)
+    if len(shares) != len(stages) - 1 or any(a < b for a, b in zip((1.0, *shares), (*shares, 0.0), strict=True)):
+        raise InvalidInputError(
+            f"shares must be {len(stages) - 1} falling numbers from 1 to 0 for {clips} clips; got {list(shares)}"
+        )
+    kept = [videos, *(max(round(share * videos), 1) for share in shares)]
+    return list(zip(kept, stages, strict=True))
+
+
 def staged_scores(
-    score: ClipScores, texts: int, videos: int, *, clips: int = 16, shares: Sequence[float] = (0.5, 0.2, 0.08, 0.03)
+    score: ClipScores, texts: int, videos: int, *, clips: int = 16, shares: Sequence[float] = SHARES
 ) -> StagedScores:
     """Score texts with videos in stages; clips are aggregated by their mean.
 
     Args:
-        score: Scores some clips of some videos with a text.
+        score: Scores some clips of pairs of a text and a video; the pairs of a text come one after another.
         texts: How many.
         videos: How many.
         clips: Of a video, a power of two.
@@ -74,20 +107,17 @@ def staged_scores(
     Raises:
         InvalidInputError: If there is not one share between each two stages, or they do not fall.
     """
-    stages = clip_stages(clips)
-    if len(shares) != len(stages) - 1 or any(a < b for a, b in zip((1.0, *shares), (*shares, 0.0), strict=True)):
-        raise InvalidInputError(f"shares must be {len(stages) - 1} falling numbers from 1 to 0; got {list(shares)}")
-    ordered, pairs = np.empty((texts, videos)), 0
-    for text in range(texts):
-        kept, sums, seen = np.arange(videos), np.zeros(videos), 0
-        for stage, added in enumerate(stages):
-            sums[kept] += score(text, kept, added).sum(1)
-            pairs, seen = pairs + len(kept) * len(added), seen + len(added)
-            by_mean = kept[np.argsort(-sums[kept], kind="stable")]
-            # Positions are scores: the last ones so far keep theirs, those that go on are ordered again.
-            ordered[text, by_mean] = -np.arange(len(kept))
-            if stage < len(shares):
-                kept = by_mean[: max(round(shares[stage] * videos), 1)]
+    ordered, sums, pairs = np.empty((texts, videos)), np.zeros((texts, videos)), 0
+    by_mean = np.tile(np.arange(videos), (texts, 1))
+    for number, added in _plan(videos, clips, shares):
+        kept = by_mean[:, :number]
+        places = np.stack([np.arange(texts).repeat(number), kept.ravel()], axis=1)
+        so_far = np.take_along_axis(sums, kept, 1) + score(places, added).sum(1).reshape(kept.shape)
+        np.put_along_axis(sums, kept, so_far, 1)
+        pairs += len(places) * len(added)
+        by_mean = np.take_along_axis(kept, np.argsort(-so_far, axis=1, kind="stable"), 1)
+        # Positions are scores: the last ones so far keep theirs, those that go on are ordered again.
+        np.put_along_axis(ordered, by_mean, -np.arange(number, dtype=float)[None], 1)
     return StagedScores(ordered, pairs, texts * videos * clips)
 
 
@@ -114,7 +144,11 @@ def choose_shares(
     tried = []
     for shares in choices:
         found = staged_scores(
-            lambda text, some, added: clip_scores[text, some][:, added], texts, videos, clips=clips, shares=shares
+            lambda pairs, added: clip_scores[pairs[:, 0], pairs[:, 1]][:, added],
+            texts,
+            videos,
+            clips=clips,
+            shares=shares,
         )
         recalls = rank_metrics(text_to_video_ranks(found.scores, video_of_text))
         loses = any(recalls[name] < wanted[name] - loss for name in ("r1", "r5", "r10"))

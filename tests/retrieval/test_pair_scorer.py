@@ -168,3 +168,28 @@ def test_training_mode_is_left(scorer):
     model = ClipBertForVideoTextRetrieval(tiny_config()).train()
     assert isinstance(PairScorer(model, scorer.processor).model, nn.Module)
     assert not model.training
+
+
+def test_stages_order_as_their_clips_do(scorer, monkeypatch):
+    """Against clips scored by hand; the last stage's videos are ordered by all their clips, like exhaustive scoring."""
+    monkeypatch.setattr(pair_scorer, "_VIDEOS_AT_ONCE", 2)
+    videos = [frames(seed) for seed in range(4)]
+    pixels = [scorer.processor(videos=[video], num_clips=4)["pixel_values_videos"] for video in videos]
+    encoded = [scorer.core.encode_videos(some) for some in pixels]
+    clips = np.empty((len(TEXTS), 4, 4))
+    for column, some in enumerate(pixels):
+        with torch.no_grad():
+            inputs = scorer.processor(text=TEXTS)
+            logits = scorer.model(**inputs, pixel_values_videos=some, texts_per_video=[len(TEXTS)]).clip_logits
+        clips[:, column] = (logits[..., 1] - logits[..., 0]).numpy()
+    found = scorer.score_in_stages(TEXTS, encoded, shares=[0.75, 0.5])
+    assert (found.pairs, found.exhaustive_pairs) == (3 * (4 + 3 + 2 * 2), 3 * 4 * 4)
+    for text in range(3):
+        kept = np.argsort(-clips[text, :, 2], kind="stable")[:3]
+        kept = kept[np.argsort(-clips[text, kept][:, [2, 0]].mean(1), kind="stable")]
+        last = kept[:2][np.argsort(-clips[text, kept[:2]].mean(1), kind="stable")]
+        assert np.argsort(-found.scores[text], kind="stable")[:2].tolist() == last.tolist()
+    with pytest.raises(InvalidInputError, match="2 falling numbers"):
+        scorer.score_in_stages(TEXTS, encoded, shares=[0.5])
+    with pytest.raises(InvalidInputError, match="one number of clips"):
+        scorer.score_in_stages(TEXTS, [encoded[0], encoded[1].select([0], [0, 1])], shares=[0.75, 0.5])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipbert_hf import InvalidInputError
-from clipbert_hf.retrieval.staged_clips import choose_shares, clip_stages, staged_scores
+from clipbert_hf.retrieval.staged_clips import choose_shares, clip_stages, staged_pairs, staged_scores
 
 
 @given(st.integers(0, 6))
@@ -17,7 +17,7 @@ def test_every_clip_has_its_stage(power):
 
 
 def table(scores):
-    return lambda text, videos, clips: scores[text, videos][:, clips]
+    return lambda pairs, clips: scores[pairs[:, 0], pairs[:, 1]][:, clips]
 
 
 def test_a_table_by_hand():
@@ -26,6 +26,7 @@ def test_a_table_by_hand():
     found = staged_scores(table(scores), 1, 4, clips=2, shares=[0.5])
     assert (-found.scores[0]).argsort(kind="stable").tolist() == [1, 0, 3, 2]
     assert (found.pairs, found.exhaustive_pairs) == (4 + 2, 8)
+    assert staged_pairs(1, 4, clips=2, shares=[0.5]) == 6
 
 
 @given(st.integers(0, 1000))
