@@ -23,6 +23,7 @@ from clipbert_hf.training import (
     run_script,
     train_and_test,
 )
+from clipbert_hf.training.contrastive import trains_contrastive
 from clipbert_hf.training.tasks.pretraining import PretrainingRecipe, PretrainingTask, create_pretraining_loader
 
 
@@ -35,17 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         processor = create_processor(recipe, recipe, splits["train"], num_clips=1)
     model = create_model(ClipBertForPreTraining, recipe, processor, trains=recipe.trains)
 
-    loader = partial(create_pretraining_loader, recipe=recipe, processor=processor)
-    task = PretrainingTask()
+    contrast = recipe if trains_contrastive(model, recipe) else None
+    loader = partial(create_pretraining_loader, recipe=recipe, processor=processor, contrasts=contrast is not None)
+
+    def task(split: str) -> PretrainingTask:
+        videos = dict.fromkeys(row["video"] for row in splits.get(split, []))
+        return PretrainingTask(contrast, pooling=model.config.contrastive_pooling, searched=videos)
+
     return train_and_test(
         accelerator,
         model,
         processor,
         recipe,
-        task=task,
+        task=task("validation"),
         train_loader=loader(splits["train"], training=True),
         validation_loader=loader(splits["validation"]) if "validation" in splits else None,
-        test_task=task,
+        test_task=task("test"),
         test_loader=loader(splits["test"]) if "test" in splits else None,
     )
 

@@ -44,6 +44,11 @@ TASKS: dict[str, tuple[Any, str, list[str]]] = {
         ["--model.contrastive_size", "16", "--model.contrastive_pooling", "max", "--matching_weight", "0"],
     ),
     "pretraining": (run_pretraining, "pretraining", ["--masked_texts", "3", "--matched_texts", "1"]),
+    "contrastive_pretraining": (
+        run_pretraining,
+        "pretraining",
+        ["--model.contrastive_size", "16", "--frames_per_video", "2"],
+    ),
     "masked_only": (run_pretraining, "pretraining", ["--masked_texts", "2", "--matched_texts", "0"]),
     "matched_only": (run_pretraining, "pretraining", ["--masked_texts", "0", "--matched_texts", "2"]),
 }

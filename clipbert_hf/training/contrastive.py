@@ -114,8 +114,9 @@ class _Piece:
 
     @classmethod
     def of(cls, output: Any, batch: dict[str, Any]) -> _Piece:
-        """From what the model gives for a batch; without a graph."""
-        vectors = (output.text_embeds, output.text_embeds_mask, output.clip_embeds)
+        """From what the model gives for a batch; without a graph. Frames that came as videos of one clip are joined."""
+        clips = output.clip_embeds.reshape(len(batch[KEY]["true"]), -1, output.clip_embeds.shape[-1])
+        vectors = (output.text_embeds, output.text_embeds_mask, clips)
         return cls(*(each.detach() for each in vectors), **batch[KEY])
 
     @classmethod
@@ -223,9 +224,48 @@ class _Share:
 
     def carry_back(self, output: Any) -> torch.Tensor:
         """A scalar of this value. The loop weighs it by its share of the texts, which its gradient has already."""
-        carried = (output.text_embeds * self.of_texts).sum() + (output.clip_embeds * self.of_clips).sum()
+        clips = output.clip_embeds.reshape(self.of_clips.shape)
+        carried = (output.text_embeds * self.of_texts).sum() + (clips * self.of_clips).sum()
         carried = carried / self.share + (output.contrastive_scale * self.of_scale).sum()
         return self.value + carried - carried.detach()
+
+
+class ContrastiveLoss:
+    """What a task whose batches have a contrastive part tells the loop of it.
+
+    Args:
+        settings: How the head trains.
+    """
+
+    def __init__(self, settings: ContrastiveSettings) -> None:
+        self.settings = settings
+
+    def begin_step(self, accelerator: Any, model: nn.Module, batches: list[Any], finish: Callable[[Any], Any]) -> None:
+        """See :func:`clipbert_hf.training.evaluation.begin_step`.
+
+        Args:
+            accelerator: Of the run.
+            model: As accelerate has prepared it.
+            batches: The micro-batches of a step.
+            finish: Makes of one what the task's ``loss`` gets.
+        """
+        bare: Any = getattr(model, "module", model)
+        step = ContrastiveStep(accelerator, bare.config.contrastive_pooling, batches)
+        if len(batches) > 1:
+            step.embed_ahead(model, batches, lambda batch: model(**contrastive_inputs(finish(batch)["inputs"])))
+
+    def forward(self, model: nn.Module, batch: dict[str, Any], **inputs: Any) -> tuple[Any, torch.Tensor]:
+        """What a model gives for a batch, and the weighted loss of its contrastive part.
+
+        Args:
+            model: As accelerate has prepared it.
+            batch: A micro-batch of the step that has begun.
+            **inputs: Of the model.
+        """
+        step, place = batch[STEP]
+        step.replay(place)
+        output = model(**inputs)
+        return output, self.settings.contrastive_weight * step.loss(place, output, batch)
 
 
 def _of_all_processes(accelerator: Accelerator, own: _Piece) -> tuple[_Piece, slice]:
@@ -298,6 +338,7 @@ def _kept_statistics(model: nn.Module) -> Iterator[None]:
 __all__ = [
     "KEY",
     "STEP",
+    "ContrastiveLoss",
     "ContrastiveSettings",
     "ContrastiveStep",
     "contrastive_inputs",

@@ -67,8 +67,8 @@ class PretrainingSamples:
 
         Returns:
             ``pixels`` (F, 1, 1, 3, L, L); ``tokens``, ``mlm_labels`` and ``itm_labels`` of F groups of texts; ``rows``,
-            those that were asked to match; ``ids`` of all rows used; ``in_batch``, the places of the texts that the
-            collator replaces.
+            those that were asked to match; ``ids`` and ``captions`` of all rows used, these as rows, each caption once;
+            ``in_batch``, the places of the texts that the collator replaces.
         """
         texts, moments = self._texts(rows, generator)
         return {"pixels": self._read(rows[0]["video"], moments, generator), **texts}
@@ -85,12 +85,12 @@ class PretrainingSamples:
         order = [int(m) for _ in range(0, self.frames, len(moments)) for m in generator.permutation(len(moments))]
         chosen = [moments[index] for index in order[: self.frames]]
         sample: dict[str, Any] = {"tokens": [], "mlm_labels": [], "itm_labels": [], "rows": [], "in_batch": []}
-        ids: list[str] = []
+        used: list[Row] = []
         for group in chosen:
             for row in self._captions(group, self.masked_texts, generator):
                 tokens, labels = self.masker.mask(row["caption"], row.get("key_words") or (), generator)
                 _add_text(sample, tokens, labels, IGNORED)
-                ids.append(row["id"])
+                used.append(row)
             for row in self._captions(group, self.matched_texts, generator):
                 text = None if generator.random() < 0.5 else self._wrong(row, generator)
                 if text is not None and self.negatives == "in_batch":
@@ -98,8 +98,9 @@ class PretrainingSamples:
                 match = int(text is None)  # it is also where all videos have the same caption
                 _add_text(sample, self.masker.encode(row["caption"] if text is None else text), [], match)
                 sample["rows"].append(row)
-                ids.append(row["id"])
-        return {**sample, "ids": list(dict.fromkeys(ids))}, [_moment(group[0]) for group in chosen]
+                used.append(row)
+        sample["captions"] = list({row["caption"]: row for row in used}.values())
+        return {**sample, "ids": list({row["id"]: None for row in used})}, [_moment(group[0]) for group in chosen]
 
     def _captions(self, group: list[Row], number: int, generator: np.random.Generator) -> Iterator[Row]:
         """A row for each of so many texts."""

@@ -18,14 +18,7 @@ from torch import nn
 from ...metrics import retrieval_metrics
 from ...model.pair_scoring_clipbert import ranking_scores
 from ...model.processing_clipbert import ClipBertProcessor
-from ..contrastive import (
-    KEY,
-    STEP,
-    ContrastiveSettings,
-    ContrastiveStep,
-    contrastive_inputs,
-    trains_contrastive,
-)
+from ..contrastive import KEY, ContrastiveLoss, ContrastiveSettings, trains_contrastive
 from ..data.clips import adds_single_clip
 from ..data.loaders import group_by_video
 from ..data.splits import Row
@@ -112,7 +105,8 @@ class RetrievalTask:
         first_stage: FirstStage | None = None,
         keep_in: Path | None = None,
     ) -> None:
-        self.contrast, self.first_stage = contrast, first_stage
+        self.contrast = None if contrast is None else ContrastiveLoss(contrast)
+        self.first_stage = first_stage
         self.keep_in, self._kept = keep_in, cast("KeptScores | None", None)
         self.processor, self.eval_pairs, self.dual_softmax_scale = processor, eval_pairs, dual_softmax_scale
         self.retrieval_loss, self.scoring = retrieval_loss, EvaluationScorer(eval_pairs)
@@ -138,24 +132,18 @@ class RetrievalTask:
         return f"{len(self.texts):,} texts x {len(self.columns):,} videos x {clips} clips are {pairs:,} pairs"
 
     def begin_step(self, accelerator: Any, model: nn.Module, batches: list[Any], finish: Callable[[Any], Any]) -> None:
-        """See :class:`ContrastiveStep`."""
-        if self.contrast is None:
-            return
-        bare: Any = getattr(model, "module", model)
-        step = ContrastiveStep(accelerator, bare.config.contrastive_pooling, batches)
-        if len(batches) > 1:
-            step.embed_ahead(model, batches, lambda batch: model(**contrastive_inputs(finish(batch)["inputs"])))
+        """See :class:`ContrastiveLoss`."""
+        if self.contrast is not None:
+            self.contrast.begin_step(accelerator, model, batches, finish)
 
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> torch.Tensor | dict[str, torch.Tensor]:
         """Cross-entropy or rank loss of the aggregated logits; beside it that of a contrastive head."""
         if self.contrast is None:
             return model(**batch["inputs"], labels=batch["labels"]).loss
-        step, place = batch[STEP]
-        step.replay(place)
-        output = model(**batch["inputs"], labels=batch.get("labels"))
-        losses = {"contrastive": self.contrast.contrastive_weight * step.loss(place, output, batch)}
+        output, contrastive = self.contrast.forward(model, batch, **batch["inputs"], labels=batch.get("labels"))
+        losses = {"contrastive": contrastive}
         if output.loss is not None:
-            losses["matching"] = self.contrast.matching_weight * output.loss
+            losses["matching"] = self.contrast.settings.matching_weight * output.loss
         return losses
 
     def label_counts(self, batch: dict[str, Any]) -> int | dict[str, int]:

@@ -7,14 +7,17 @@ from typing import Any
 import forked_runs
 import numpy as np
 import pytest
+import torch
 from forked_runs import ForkedRun
 from script_runs import EXAMPLES, SHORT, TINY, assert_same_weights
 from transformers import AutoModelForPreTraining
 
-import clipbert_hf  # noqa: F401 (registers the Auto classes)
+from clipbert_hf import ClipBertForPreTraining, ClipBertProcessor
 from clipbert_hf.training.checkpoints import checkpoint_path
-from clipbert_hf.training.recipe import RecipeError
-from clipbert_hf.training.tasks.pretraining import PretrainingTask
+from clipbert_hf.training.data.splits import load_splits
+from clipbert_hf.training.recipe import DataSettings, RecipeError
+from clipbert_hf.training.recipe_parsing import parse_recipe
+from clipbert_hf.training.tasks.pretraining import PretrainingRecipe, PretrainingTask, create_pretraining_loader
 from examples import run_pretraining
 
 RECIPE = "pretraining_moving_shapes.yaml"
@@ -94,3 +97,34 @@ def test_only_matches(small_data: Path, pretrained: Path, tmp_path: Path) -> Non
 def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         run_pretraining.main(["--output_dir=x", "--data_dir=y", *(f"--{name}={n}" for name, n in settings.items())])
+
+
+@pytest.mark.parametrize(("pooling", "weight"), [("maxsim", "1"), ("mean", "0")])
+def test_a_contrastive_head_trains_beside(pooling: str, weight: str, small_data: Path, tmp_path: Path) -> None:
+    options = [*TINY, "--data_dir", str(small_data), "--tracker", "none", "--num_workers", "0", "--batch_size", "4"]
+    options += ["--model.contrastive_size", "16", "--model.contrastive_pooling", pooling, "--matching_weight", weight]
+    options += ["--best_metric", "null", "--output_dir", str(tmp_path), "--max_steps", "3", "--learning_rate", "1e-3"]
+    results = run_pretraining.main([str(EXAMPLES / "recipes" / RECIPE), *options])
+    model = ClipBertForPreTraining.from_pretrained(tmp_path).eval()
+    processor = ClipBertProcessor.from_pretrained(tmp_path)
+    rows = load_splits(DataSettings(data_dir=str(small_data)), "pretraining")["test"]
+    # The metric by hand: the first caption that an evaluation's sample uses, against the frames that it shows.
+    videos = list(dict.fromkeys(row["video"] for row in rows))
+    recipe = parse_recipe(PretrainingRecipe, [str(tmp_path / "recipe.yaml")])
+    loader = create_pretraining_loader(rows, recipe, processor, contrasts=True)
+    assert loader.dataset.groups[0][0]["video"] == videos[0]
+    ranks = []
+    texts, clips = [], []
+    for place in range(len(videos)):
+        sample, _ = loader.dataset[0, place]
+        pixels = processor.video_processor.normalize_clips(sample["pixels"])
+        with torch.no_grad():
+            vectors, kept = model.embed_texts(**processor(text=[sample["captions"][0]["caption"]]))
+            texts.append(vectors[0][kept[0]])
+            clips.append(model.embed_videos(model.get_grid_features(pixels)).flatten(0, 1))
+    for place, text in enumerate(texts):
+        cosines = [text @ of_video.T for of_video in clips]
+        scores = [float(each.amax(1).mean() if pooling == "maxsim" else each.mean()) for each in cosines]
+        ranks.append(sum(score > scores[place] for score in scores))
+    assert results["test"]["contrastive_r1"] == pytest.approx(sum(rank == 0 for rank in ranks) / len(ranks))
+    assert 0 <= results["validation"]["contrastive_r1"] <= 1
