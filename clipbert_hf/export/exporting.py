@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from ..errors import InvalidInputError
-from ..model import modeling_clipbert
 from ..model.configuration_clipbert import ClipBertConfig
 from ..model.modeling_clipbert import ClipBertClipScorer, ClipBertForVideoQuestionAnswering
+from ..model.pair_scoring_clipbert import class_to_score_with
 from ..model.processing_clipbert import ClipBertProcessor
 from .checking import compare, drawn_inputs
 from .graphs import Part, Tensors, pairs_part, vision_part
@@ -141,11 +141,7 @@ def _check_output(output: Path) -> None:
 def _load(folder_or_repo: str | os.PathLike[str]) -> tuple[ClipBertClipScorer, ClipBertProcessor]:
     try:
         config = ClipBertConfig.from_pretrained(folder_or_repo)
-        name = (config.architectures or ["nothing"])[0]
-        model_class: Any = getattr(modeling_clipbert, name, None)
-        if not (isinstance(model_class, type) and issubclass(model_class, ClipBertClipScorer)):
-            raise InvalidInputError(f"{folder_or_repo} must hold a ClipBERT with a head; its config.json names {name}")
-        model = model_class.from_pretrained(folder_or_repo, dtype=torch.float32)
+        model = class_to_score_with(config, folder_or_repo).from_pretrained(folder_or_repo, dtype=torch.float32)
         return model.eval(), ClipBertProcessor.from_pretrained(folder_or_repo)
     except OSError as error:
         reason = str(error).strip().splitlines()[0]

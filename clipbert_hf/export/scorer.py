@@ -12,7 +12,7 @@ import torch
 from ..errors import InvalidInputError
 from ..model.encoded_videos_clipbert import EncodedVideos, find_distinct_clips
 from ..model.inputs_clipbert import check_visual_inputs
-from ..model.pair_scoring_clipbert import ClipBertPairsOutput, check_pairs
+from ..model.pair_scoring_clipbert import ClipBertPairsOutput, named_or_all_pairs
 from .runtimes import Runner, open_graph
 
 DESCRIPTION = "clipbert_export.json"
@@ -103,9 +103,7 @@ class ExportedPairScorer:
         run, every_pair = self._runner("pairs"), pairs is None
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        if pairs is None:
-            pairs = torch.cartesian_prod(torch.arange(len(input_ids)), torch.arange(len(videos))).view(-1, 2)
-        check_pairs(pairs, texts=len(input_ids), videos=len(videos))
+        pairs = named_or_all_pairs(pairs, texts=len(input_ids), videos=len(videos))
         if not len(pairs):
             raise InvalidInputError("there must be at least one pair of a text and a video; got none")
         blocks = []

@@ -575,6 +575,18 @@ class ClipBertModel(ClipBertPreTrainedModel):
         grid = self.grid_backbone(frames.to(self.dtype))
         return grid[places.to(grid.device)].unflatten(0, shape)
 
+    def get_visual_tokens(self, grid_features: torch.Tensor) -> torch.Tensor:
+        """Fuse the frames of each clip and embed its grid, without dropout.
+
+        Args:
+            grid_features: (B, K, T, R, C, D).
+
+        Returns:
+            (B, K, V, D).
+        """
+        fused = self.temporal_fusion(grid_features.flatten(0, 1))  # (B * K, R, C, D)
+        return self.visual_embeddings(fused).unflatten(0, grid_features.shape[:2])
+
     @capture_outputs(tie_last_hidden_states=False)
     def forward(
         self,
@@ -615,9 +627,7 @@ class ClipBertModel(ClipBertPreTrainedModel):
         video_of_text = match_texts_to_videos(
             texts_per_video, texts=len(input_ids), videos=videos, device=grid_features.device
         )
-        grid = self.temporal_fusion(grid_features.flatten(0, 1))  # (B * K, R, C, D)
-        visual = self.visual_embeddings(grid).unflatten(0, (videos, clips))  # (B, K, V, D)
-        visual = visual[video_of_text].flatten(0, 1)  # (N * K, V, D)
+        visual = self.get_visual_tokens(grid_features)[video_of_text].flatten(0, 1)  # (N * K, V, D)
         # Embedded once a clip, not once a text, since the published model draws dropout anew for each clip.
         text = self.embeddings(
             input_ids=input_ids.repeat_interleave(clips, dim=0),
@@ -817,8 +827,8 @@ class ClipBertContrastiveScorer(ClipBertClipScorer):
             InvalidInputError: If the model has no contrastive head, or the shape is wrong.
         """
         check_visual_inputs(None, grid_features)
-        fused = self.clipbert.temporal_fusion(grid_features.flatten(0, 1))
-        return self.embed_clips(self.clipbert.visual_embeddings(fused)).unflatten(0, grid_features.shape[:2])
+        tokens = self.clipbert.get_visual_tokens(grid_features)
+        return self.embed_clips(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2])
 
     def _contrastive_head(self) -> ClipBertContrastiveHead:
         if self.contrastive is None:

@@ -8,6 +8,7 @@ Shapes: N texts, M tokens, B videos, K clips a video, L labels, P pairs of a tex
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, cast
 
 import torch
 from torch import nn
+from transformers import PreTrainedConfig
 from transformers.utils import ModelOutput
 
 from ..errors import InvalidInputError
@@ -22,11 +24,7 @@ from .encoded_videos_clipbert import EncodedVideos, find_distinct_clips
 from .folded_backbone_clipbert import prepare_backbone
 from .inputs_clipbert import check_rank, check_text_inputs, check_visual_inputs
 from .losses_clipbert import at_least_fp32
-from .modeling_clipbert import (
-    ClipBertClipScorer,
-    ScoreAggregation,
-    aggregate_clip_logits,
-)
+from .modeling_clipbert import ClipBertClipScorer, ScoreAggregation, aggregate_clip_logits
 from .prepared_encoder_clipbert import (
     PlainEncoder,
     PreparedEncoder,
@@ -173,10 +171,7 @@ class ClipBertPairScorer:
         prepared = self._current()
         texts = _Texts(self.model, input_ids, attention_mask, token_type_ids)
         every_pair = pairs is None
-        if pairs is None:
-            pairs = torch.cartesian_prod(torch.arange(len(input_ids)), torch.arange(len(videos))).view(-1, 2)
-        check_pairs(pairs, texts=len(input_ids), videos=len(videos))
-        pairs = pairs.cpu()
+        pairs = named_or_all_pairs(pairs, texts=len(input_ids), videos=len(videos))
         # Pairs of a text and a clip, each once: equal clips of a video have equal logits.
         clips = len(videos.tokens)
         numbers = pairs[:, :1] * clips + videos.clip_places[pairs[:, 1]]  # (P, K)
@@ -409,19 +404,39 @@ def _fingerprint(module: nn.Module) -> list[tuple[int, int, str]]:
     return [(each.data_ptr(), 0 if each.is_inference() else each._version, str(each.device)) for each in tensors]
 
 
-def check_pairs(pairs: torch.Tensor, *, texts: int, videos: int) -> None:
-    """Check places of texts and of videos, (P, 2).
+def named_or_all_pairs(pairs: torch.Tensor | None, *, texts: int, videos: int) -> torch.Tensor:
+    """Check places of texts and of videos, (P, 2); of None make every text with every video. On the CPU.
 
     Raises:
         InvalidInputError: If the shape is another, or a place is outside.
     """
+    if pairs is None:
+        return torch.cartesian_prod(torch.arange(texts), torch.arange(videos)).view(-1, 2)
     check_rank(pairs, "pairs", "pairs, text and video")
-    limits = torch.tensor([texts, videos])
-    if pairs.shape[1] != 2 or bool(((pairs.cpu() < 0) | (pairs.cpu() >= limits)).any()):
+    pairs = pairs.cpu()
+    if pairs.shape[1] != 2 or bool(((pairs < 0) | (pairs >= torch.tensor([texts, videos]))).any()):
         raise InvalidInputError(
             f"pairs must hold places of {texts} texts and {videos} videos, (pairs, 2); got shape {tuple(pairs.shape)}"
             + (f" with {pairs.amin(0).tolist()} to {pairs.amax(0).tolist()}" if pairs.numel() else "")
         )
+    return pairs
+
+
+def class_to_score_with(config: PreTrainedConfig, folder_or_repo: object) -> type[ClipBertClipScorer]:
+    """The class of the model with a head that a configuration was saved with.
+
+    Args:
+        config: Of the folder.
+        folder_or_repo: Named in the error.
+
+    Raises:
+        InvalidInputError: If it is none of ours with a head.
+    """
+    name = (config.architectures or ["nothing"])[0]
+    model_class = getattr(sys.modules[ClipBertClipScorer.__module__], name, None)
+    if not (isinstance(model_class, type) and issubclass(model_class, ClipBertClipScorer)):
+        raise InvalidInputError(f"{folder_or_repo} must hold a ClipBERT with a head; its config.json names {name}")
+    return model_class
 
 
 __all__ = ["ClipBertPairScorer", "ClipBertPairsOutput", "EncodedVideos"]

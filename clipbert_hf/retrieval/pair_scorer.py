@@ -13,11 +13,10 @@ import numpy as np
 import torch
 
 from ..errors import InvalidInputError
-from ..model import modeling_clipbert
 from ..model.configuration_clipbert import ClipBertConfig
 from ..model.encoded_videos_clipbert import EncodedVideos, join_videos
 from ..model.modeling_clipbert import ClipBertClipScorer, ClipBertForVideoQuestionAnswering
-from ..model.pair_scoring_clipbert import ClipBertPairScorer, ClipBertPairsOutput, ranking_scores
+from ..model.pair_scoring_clipbert import ClipBertPairScorer, ClipBertPairsOutput, class_to_score_with, ranking_scores
 from ..model.processing_clipbert import ClipBertProcessor
 from ..video.reading_ahead import ReadAhead
 from ..video.sources import VideoSource, is_single_video
@@ -101,11 +100,7 @@ class PairScorer:
         """
         source: dict[str, Any] = {"local_files_only": local_files_only, "revision": revision}
         config = ClipBertConfig.from_pretrained(folder_or_repo, **source)
-        name = (config.architectures or ["nothing"])[0]
-        model_class = getattr(modeling_clipbert, name, None)
-        if not (isinstance(model_class, type) and issubclass(model_class, ClipBertClipScorer)):
-            raise InvalidInputError(f"{folder_or_repo} must hold a ClipBERT with a head; its config.json names {name}")
-        model = model_class.from_pretrained(folder_or_repo, **source)
+        model = class_to_score_with(config, folder_or_repo).from_pretrained(folder_or_repo, **source)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         processor = ClipBertProcessor.from_pretrained(folder_or_repo, **source)
