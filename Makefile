@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 # Each imports all there is and trains small models; a third would wait for two cores.
 TEST_PROCESSES ?= 2
 
-.PHONY: demo demo-retrieval test test-all test-lowest conformance coverage lint format clean
+.PHONY: demo demo-retrieval test test-all test-lowest conformance coverage dist lint format clean
 
 # Pre-train, fine-tune, evaluate and answer questions on the embedded data set; the result is in runs/demo.
 demo: $(INSTALLED)
@@ -43,6 +43,13 @@ test-lowest: $(INSTALLED)
 # transformers' own tests on our classes, at the lowest and the newest version; needs a package index.
 conformance: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/conformance/run.py
+
+# The source distribution and the wheel made from it, in dist/, checked as an index checks them; needs a package index.
+dist: $(INSTALLED)
+	$(BIN)/python -m pip install build twine
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 # Of the latest tests, held for each package.
 coverage:

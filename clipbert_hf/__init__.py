@@ -39,6 +39,8 @@ from .video.limits import DecodingLimits
 from .video.reading import VideoInfo, open_video, probe_video, read_video_frames
 from .video.sampling import sample_clip_indices
 
+__version__ = "0.1.0"
+
 AutoConfig.register("clipbert", ClipBertConfig)
 AutoModel.register(ClipBertConfig, ClipBertModel)
 AutoModelForVisualQuestionAnswering.register(ClipBertConfig, ClipBertForVideoQuestionAnswering)

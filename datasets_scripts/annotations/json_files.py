@@ -14,7 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import ijson
+try:
+    import ijson
+except ModuleNotFoundError as error:
+    raise ImportError(
+        'reading annotation files needs ijson, which comes with pip install "clipbert_hf[train]"'
+    ) from error
 
 from datasets_scripts.annotations.records import shown
 from datasets_scripts.annotations.text_files import check_start, has_mark, read_text, unreadable

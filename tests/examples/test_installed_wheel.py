@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,19 +13,46 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
+from packaging.requirements import Requirement
+from reference_inputs import DATA
 from script_runs import EXAMPLES, RECIPES, ROOT, TINY, assert_same_weights
 
+import clipbert_hf
+
+# In a process where nothing can be imported but what the wheel and its base dependencies bring.
+BASE = """
+import json, sys
+sys.modules.update(dict.fromkeys(json.loads(sys.argv[1])))
+import numpy as np, torch, clipbert_hf
+from transformers import pipeline
+from clipbert_hf import ClipBertForVideoQuestionAnswering, ClipBertProcessor
+from clipbert_hf.convert_original_checkpoint import main
+from clipbert_hf.metrics import choice_accuracy, count_error, dual_softmax, qa_accuracy, retrieval_metrics
+from clipbert_hf.metrics import soft_scores, vqa_score
+from clipbert_hf.retrieval import PairScorer
+
+assert qa_accuracy(["a"], ["a"])["accuracy"] == 1
+folder, site = sys.argv[2:]
+assert clipbert_hf.__file__.startswith(site)
+video = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), dtype=np.uint8)
+parts = {"model": ClipBertForVideoQuestionAnswering.from_pretrained(folder)}
+parts["processor"] = ClipBertProcessor.from_pretrained(folder)
+answers = pipeline("video-question-answering", **parts)(video, "what is shown ?", top_k=3)
+scores = PairScorer.from_pretrained(folder).score(["what is shown ?"], [video])
+refused = []
+for module in ("clipbert_hf.training", "datasets_scripts.check"):
+    try:
+        __import__(module)
+    except ImportError as error:
+        refused.append(str(error))
+print(json.dumps([clipbert_hf.__version__, answers, scores.tolist(), refused]))
+"""
 # Imports everything once, then runs each script as its own main program in a process that is forked from there.
 DRIVER = """
 import json, os, runpy, signal, sys, time
 from pathlib import Path
 import torch, clipbert_hf
-from clipbert_hf.metrics import choice_accuracy, count_error, dual_softmax, qa_accuracy, retrieval_metrics
-from clipbert_hf.metrics import soft_scores, vqa_score
-
-assert not {"evaluate", "datasets"} & set(sys.modules)
-assert qa_accuracy(["a"], ["a"])["accuracy"] == 1
-
 import clipbert_hf.training, datasets_scripts.moving_shapes
 
 site, runs = Path(sys.argv[1]), json.loads(sys.argv[2])
@@ -84,7 +113,71 @@ def test_what_is_in_it(wheel: Path) -> None:
         if path.suffix == ".py" or path.name == "py.typed"
     }
     assert names == files
-    assert {"Provides-Extra: train", "Provides-Extra: trackers"} <= set(text.splitlines())
+    extras = {line.removeprefix("Provides-Extra: ") for line in text.splitlines() if line.startswith("Provides-Extra")}
+    _, _, table = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("| extra | for |\n")
+    assert extras == set(re.findall(r"^\| `(\w+)` \|", table.partition("\n\n")[0], flags=re.M))
+    assert f"Version: {clipbert_hf.__version__}" in text.splitlines()
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert re.search(rf"^## .*\b{re.escape(clipbert_hf.__version__)}\b", changes, flags=re.M)
+
+
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the wheel is installed, and nothing else."""
+    folder = tmp_path_factory.mktemp("site")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(folder)]
+    subprocess.run([*install, str(wheel)], check=True)
+    return folder
+
+
+def needed_by(requirements: list[str], extras: tuple[str, ...] = ("",)) -> set[str]:
+    """The names of installed distributions that some requirements lead to."""
+    names: set[str] = set()
+    for requirement in map(Requirement, requirements):
+        if requirement.marker and not any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
+            continue
+        try:
+            distribution = importlib.metadata.distribution(requirement.name)
+        except importlib.metadata.PackageNotFoundError:  # for another platform, in a marker of its own
+            continue
+        name = distribution.metadata["Name"]
+        if name not in names:
+            names |= {name, *needed_by(distribution.requires or [], ("", *requirement.extras))}
+    return names
+
+
+def test_the_base_alone_answers(site: Path, tmp_path: Path) -> None:
+    """Without any extra: what else is installed here cannot be imported."""
+    base = needed_by(importlib.metadata.requires("clipbert_hf") or [])
+    owners = importlib.metadata.packages_distributions()
+    ours = {"clipbert_hf", "datasets_scripts"}
+    foreign = [module for module, names in owners.items() if not base & set(names) and module not in ours]
+    assert {"accelerate", "datasets", "evaluate", "ijson"} <= set(foreign)
+    folder = tmp_path / "model"
+    with zipfile.ZipFile(DATA / "saved_by_0.1.0.zip") as archive:
+        archive.extractall(folder)
+    for path in folder.glob("*.py"):  # never run: the package's own classes load the folder
+        path.write_text("raise SystemExit")
+    done = subprocess.run(
+        [sys.executable, "-c", BASE, json.dumps(foreign), str(folder), str(site)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    version, answers, scores, refused = json.loads(done.stdout.strip().splitlines()[-1])
+    assert version == clipbert_hf.__version__
+    expected = torch.tensor(json.loads((folder / "expected.json").read_text())["logits"])
+    probabilities = expected.softmax(-1)[0]
+    labels = json.loads((folder / "config.json").read_text())["id2label"]
+    assert {answer["answer"]: answer["score"] for answer in answers} == pytest.approx(
+        {label: float(probabilities[int(index)]) for index, label in labels.items()}, abs=1e-5
+    )
+    assert scores == [[pytest.approx(probabilities.tolist(), abs=1e-5)]]
+    assert [re.search(r"needs (\w+)", reason)[1] for reason in refused] == ["accelerate", "ijson"]
+    assert all('pip install "clipbert_hf[train]"' in reason for reason in refused)
 
 
 def test_the_documentation_shows_the_script_of_a_task_of_ones_own() -> None:
@@ -93,10 +186,8 @@ def test_the_documentation_shows_the_script_of_a_task_of_ones_own() -> None:
 
 
 @pytest.mark.slow
-def test_scripts_run_far_from_the_repository(wheel: Path, small_data: Path, pretrained: Path, tmp_path: Path) -> None:
-    site, scripts = tmp_path / "site", tmp_path / "scripts"
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
-    subprocess.run([*install, str(wheel)], check=True)
+def test_scripts_run_far_from_the_repository(site: Path, small_data: Path, pretrained: Path, tmp_path: Path) -> None:
+    scripts = tmp_path / "scripts"
     scripts.mkdir()
     for path in EXAMPLES.glob("*.py"):
         shutil.copy(path, scripts)
