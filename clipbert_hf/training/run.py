@@ -25,6 +25,7 @@ from .dry_run import try_out
 from .evaluation import Task, adopt, evaluate
 from .faults import KEY, PreemptedError, StopRequest, UnreadableVideos
 from .loop import train
+from .model_card import write_model_card
 from .recipe import LoopSettings, RecipeError, ScriptSettings
 from .recipe_parsing import write_yaml
 from .sharding import deepspeed_plugin, fsdp_plugin
@@ -163,7 +164,7 @@ def close_run(
     recipe: LoopSettings,
     results: dict[str, Any],
 ) -> None:
-    """Save model, processor and results.json, and say where.
+    """Save model, processor, results.json and the model's card, and say where.
 
     Args:
         accelerator: Of the run.
@@ -180,6 +181,7 @@ def close_run(
         unwrapped.save_pretrained(output, state_dict=state)
         processor.save_pretrained(output)
         (output / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+        write_model_card(output)
         shown: dict[str, Any] = {**(results["test"] or results["validation"])}
         if KEY in results:
             shown[KEY] = {**results[KEY], "named in": str(output / "unreadable_videos.json")}

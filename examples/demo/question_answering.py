@@ -37,6 +37,7 @@ def answer_questions(qa: Path, model: Path, data: Path) -> list[Answered]:
     """Save the pipeline, and ask it one question of each type about the first held-out video."""
     pipe = pipeline("video-question-answering", model=str(qa), trust_remote_code=True)
     pipe.save_pretrained(model)
+    shutil.copy(qa / "README.md", model)
     rows = load_moving_shapes("qa", data, progress=False)["test"].to_list()
     rows = [row for row in rows if row["video"] == rows[0]["video"]]
     chosen = [next(row for row in rows if row["answer_type"] == kind) for kind in ANSWER_TYPES]
