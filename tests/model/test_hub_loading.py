@@ -96,6 +96,30 @@ import json, torch
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+# Defines eight(pipe, **about): what it says of eight different videos, one by one, and as a batch.
+EIGHT = """
+import numpy as np
+def eight(pipe, **about):
+    draw = np.random.default_rng(0)
+    sizes = [(10 + 5 * place, 48 + 8 * (place % 3), 64, 3) for place in range(8)]
+    shades = draw.integers(0, 200, (8, 3), dtype=np.uint8)
+    videos = [draw.integers(0, 56, size, dtype=np.uint8) + shade for size, shade in zip(sizes, shades)]
+    rows = [{"video": video, **about} for video in videos]
+    return [pipe(row) for row in rows], pipe(rows, batch_size=8)
+"""
+
+
+def assert_same_answers(one_by_one: list, batch: list, name: str) -> None:
+    """The same answers in the same order, with scores that differ by rounding."""
+    assert len(one_by_one) == len(batch) == 8
+    assert len({json.dumps(answers) for answers in one_by_one}) == 8  # the videos matter
+    for alone, together in zip(one_by_one, batch, strict=True):
+        assert [answer[name] for answer in alone] == [answer[name] for answer in together]
+        assert [answer["score"] for answer in alone] == pytest.approx(
+            [answer["score"] for answer in together], abs=1e-5
+        )
+
+
 @pytest.mark.parametrize("hidden", [(), ("decord", "torchcodec")], ids=["all", "pyav only"])
 def test_pipeline_and_auto_classes_in_a_fresh_process(tmp_path, processor, video, hidden):
     model = qa_model()
@@ -104,7 +128,8 @@ def test_pipeline_and_auto_classes_in_a_fresh_process(tmp_path, processor, video
     pipe.save_pretrained(folder)
     expected = pipe(str(video), "what is shown ?", top_k=3)
     result = run_without_the_package(
-        f"""
+        EIGHT
+        + f"""
 from transformers import AutoConfig, AutoModel, AutoModelForVisualQuestionAnswering
 from transformers import AutoProcessor, AutoVideoProcessor, pipeline
 folder, options = {str(folder)!r}, dict(trust_remote_code=True)
@@ -123,6 +148,7 @@ print(json.dumps(dict(
     modules=[type(x).__module__.split(".")[0] for x in (config, base, model, processor, video_processor, pipe)],
     best=config.id2label[int(logits.argmax())],
     answers=pipe({str(video)!r}, "what is shown ?", top_k=3),
+    eight=eight(pipe, question="what is shown ?"),
 )))
 """,
         tmp_path,
@@ -141,6 +167,7 @@ print(json.dumps(dict(
     assert [answer["answer"] for answer in result["answers"]] == [answer["answer"] for answer in expected]
     for ours, theirs in zip(expected, result["answers"], strict=True):
         assert ours["score"] == pytest.approx(theirs["score"], abs=1e-5)
+    assert_same_answers(*result["eight"], name="answer")
     # What was loaded from a repository saves as a complete repository again.
     again = {path.name for path in (tmp_path / "again").iterdir()}
     assert {path.name for path in folder.iterdir()} == again
@@ -156,19 +183,31 @@ HEADS = {
 }
 
 
-def test_other_heads_in_a_fresh_process(tmp_path):
+PIPELINES = {
+    "AutoModelForMultipleChoice": ("video-multiple-choice", {"question": "what ?", "choices": ["red circle", "blue"]}),
+    "AutoModelForNextSentencePrediction": ("video-text-matching", {"text": ["a red circle", "what is blue ?"]}),
+}
+
+
+def test_other_heads_in_a_fresh_process(tmp_path, processor):
     models, inputs = {}, {}
     for auto_class, model_class in HEADS.items():
         torch.manual_seed(0)
         models[auto_class] = model_class(tiny_config()).eval()
+        if auto_class in PIPELINES:  # scores that tell videos apart
+            with torch.no_grad():
+                models[auto_class].classifier[-1].weight.mul_(30)
         models[auto_class].save_pretrained(tmp_path / auto_class)
         inputs[auto_class] = tiny_inputs()
     for name in ("input_ids", "attention_mask"):
         texts = inputs["AutoModelForMultipleChoice"]
         texts[name] = texts[name][:, None].repeat(1, 2, 1)
     torch.save(inputs, tmp_path / "inputs.pt")
+    for auto_class in PIPELINES:
+        processor.save_pretrained(tmp_path / auto_class)
     result = run_without_the_package(
-        f"""
+        EIGHT
+        + f"""
 import transformers
 found = {{}}
 for auto_class, inputs in torch.load({str(tmp_path / "inputs.pt")!r}).items():
@@ -176,6 +215,9 @@ for auto_class, inputs in torch.load({str(tmp_path / "inputs.pt")!r}).items():
     model = getattr(transformers, auto_class).from_pretrained(folder, trust_remote_code=True)
     with torch.no_grad():
         found[auto_class] = [type(model).__name__, model(**inputs).logits.tolist()]
+for auto_class, (task, about) in {PIPELINES!r}.items():
+    pipe = transformers.pipeline(task, model={str(tmp_path)!r} + "/" + auto_class, trust_remote_code=True)
+    found[task] = eight(pipe, **about)
 print(json.dumps(found))
 """,
         tmp_path,
@@ -185,6 +227,8 @@ print(json.dumps(found))
         assert name == type(model).__name__
         with torch.no_grad():
             torch.testing.assert_close(torch.tensor(logits), model(**inputs[auto_class]).logits, atol=1e-5, rtol=1e-4)
+    assert_same_answers(*result["video-multiple-choice"], name="answer")
+    assert_same_answers(*result["video-text-matching"], name="text")
 
 
 def test_each_saved_model_names_its_own_pipeline(tmp_path):
