@@ -33,11 +33,14 @@ from datasets_scripts.annotations.folder import AnnotationFolder
 from datasets_scripts.annotations.media import MediaFolder
 from datasets_scripts.annotations.plan import survey
 from datasets_scripts.errors import DatasetError
+from datasets_scripts.execution.executor import add_execution, choose_executor
+from datasets_scripts.execution.record import write_whole
 from datasets_scripts.loading import builder_class
-from datasets_scripts.preparation.record import REPORT, write_whole
+from datasets_scripts.preparation.record import REPORT
 from datasets_scripts.schemas import media_column
 
 if TYPE_CHECKING:
+    from datasets_scripts.execution.executor import Executor
     from datasets_scripts.preparation.all_videos import Outcome
     from datasets_scripts.preparation.encoding import EncodingSettings
 
@@ -91,7 +94,7 @@ def prepare(
     media_dir: str | None = None,
     settings: EncodingSettings | None = None,
     lowest_psnr: float | None = None,
-    workers: int | None = None,
+    executor: Executor | None = None,
     progress: bool = True,
     **options: Any,
 ) -> PreparationReport:
@@ -105,7 +108,7 @@ def prepare(
         media_dir: The folder of the videos, by default that of the annotations.
         settings: How to encode.
         lowest_psnr: A compared frame that is less like its original is an error of that video, in decibels.
-        workers: Number of processes.
+        executor: What does the work; by default a process a core.
         progress: Whether to show a progress bar.
         options: Options of the data set.
 
@@ -128,7 +131,7 @@ def prepare(
         output,
         settings,
         lowest_psnr=LOWEST_PSNR if lowest_psnr is None else lowest_psnr,
-        workers=workers,
+        executor=executor,
         progress=progress,
     )
     missing = {key if isinstance(key, str) else key[0]: place for key, place in found.places.items()}
@@ -150,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--lowest_psnr", type=float, help="decibels below which a frame is too unlike its original (default: 20)"
     )
     parser.add_argument("--report", help="also write prepared_report.json here")
-    parser.add_argument("--workers", type=int, help="number of processes (by default one a core)")
+    add_execution(parser)
     options = parser.parse_args(arguments)
 
     def work() -> int:
@@ -165,7 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
             output=options.output,
             settings=EncodingSettings(options.longest_edge, options.keyframe_every, options.quality),
             lowest_psnr=options.lowest_psnr,
-            workers=options.workers,
+            executor=choose_executor(options.ray, options.workers),
             progress=not options.no_progress,
             **given["options"],
         )

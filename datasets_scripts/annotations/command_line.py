@@ -88,9 +88,12 @@ def reported_builder(options: argparse.Namespace) -> AnnotationBuilder:
 
 
 def run(work: Callable[[], int]) -> int:
-    """Do the work of a command; errors of the user become one line and status 2."""
+    """Do the work of a command; errors of the user become one line and status 2, Ctrl-C one and 130."""
     try:
         return work()
     except (DatasetError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return 130

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from datasets_scripts.annotations.media import FRAME_EXTENSIONS, MediaKind
+from datasets_scripts.execution.executor import Executor
+from datasets_scripts.execution.threads import Threads
 
 LOOKED_QUICKLY = (
     "looked quickly: at the structure and the first frame of videos, and at all of images and GIFs; --full decodes "
@@ -31,7 +32,12 @@ _PORTABLE_PIXMAPS = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
 
 
 def find_unreadable(
-    paths: Iterable[str], kind: MediaKind, *, full: bool = False, workers: int | None = None, progress: bool = True
+    paths: Iterable[str],
+    kind: MediaKind,
+    *,
+    full: bool = False,
+    executor: Executor | None = None,
+    progress: bool = True,
 ) -> dict[str, str]:
     """Open every file and decode its beginning, or all of it.
 
@@ -39,7 +45,7 @@ def find_unreadable(
         paths: Which files; for videos also folders of frames.
         kind: What they hold.
         full: Whether to decode every frame.
-        workers: Number of threads; by default two a core, since much of the time goes into waiting for the disk.
+        executor: What opens them; by default two threads a core, since much of the time goes into waiting for the disk.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -49,10 +55,9 @@ def find_unreadable(
 
     paths = list(paths)
     read = why_unreadable_image if kind == "image" else partial(why_unreadable_video, full=full)
-    with ThreadPoolExecutor(workers or 2 * (os.cpu_count() or 1)) as pool:
-        reasons = pool.map(read, paths)
-        bar = tqdm(zip(paths, reasons, strict=True), total=len(paths), desc="check", unit="file", disable=not progress)
-        return {path: reason for path, reason in bar if reason is not None}
+    results = (executor or Threads(2 * (os.cpu_count() or 1))).run(read, paths)
+    bar = tqdm(results, total=len(paths), desc="check", unit="file", disable=not progress)
+    return dict(sorted((path, reason) for path, reason in bar if reason is not None))
 
 
 def why_unreadable_video(path: str, *, full: bool = False) -> str | None:

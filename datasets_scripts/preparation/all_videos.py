@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from datasets_scripts.errors import DatasetError
+from datasets_scripts.execution.executor import Executor, choose_executor
+from datasets_scripts.execution.record import RecordWriter, remove_parts
 from datasets_scripts.preparation.encoding import EncodingSettings
-from datasets_scripts.preparation.one_video import PART, Job, Prepared, prepare_one
-from datasets_scripts.preparation.processes import run_all, usable_cores
-from datasets_scripts.preparation.record import RECORD, LineWriter, claim, read_lines
+from datasets_scripts.preparation.one_video import Job, Prepared, prepare_one
+from datasets_scripts.preparation.record import LINES, RECORD, claim, read_lines
 
 _ENDING = ".mp4"
 _SMALLEST, _LARGEST = 16, 8192
@@ -82,7 +83,7 @@ def prepare_videos(
     settings: EncodingSettings | None = None,
     *,
     lowest_psnr: float = LOWEST_PSNR,
-    workers: int | None = None,
+    executor: Executor | None = None,
     progress: bool = True,
 ) -> Outcome:
     """Re-encode videos; see :mod:`datasets_scripts.prepare`.
@@ -93,7 +94,7 @@ def prepare_videos(
         output: The folder of the prepared ones: a new one, or one that was made with the same settings.
         settings: How; by default as :class:`EncodingSettings` has it.
         lowest_psnr: A compared frame that is less like its original is an error of that video, in decibels.
-        workers: Number of processes; by default one a core.
+        executor: What does the work; by default a process a core.
         progress: Whether to show a progress bar.
 
     Raises:
@@ -106,17 +107,15 @@ def prepare_videos(
 
     settings = settings or EncodingSettings()
     check_settings(settings)
-    if workers is not None and workers < 1:
-        raise DatasetError(f"workers must be at least 1, not {workers}")
     if "libx264" not in av.codecs_available:
         raise DatasetError("preparing videos needs the encoder libx264, which the installed PyAV lacks")
     originals, folder = Path(os.path.abspath(media_dir)), Path(os.path.abspath(output))
     jobs = _jobs(sorted(set(paths)), originals, folder, settings, lowest_psnr)
     claim(folder, settings, originals)
     outcome = Outcome(settings)
-    lines = LineWriter(folder)
+    lines = RecordWriter(folder / LINES, f"another run is preparing videos into {folder}")
     try:
-        _remove_parts(folder)
+        remove_parts(folder)
         known, todo = read_lines(folder), []
         for job in jobs:
             line = known.get(job.name)
@@ -124,15 +123,18 @@ def prepare_videos(
                 outcome.videos.append(line)
             else:
                 todo.append(job)
-        results = run_all(prepare_one, todo, workers=min(workers or usable_cores(), len(todo)) or 1)
+        results = (executor or choose_executor()).run(prepare_one, todo)
         bar = tqdm(results, "prepare", len(jobs), unit="video", disable=not progress, initial=len(outcome.videos))
         for job, result in bar:
             if isinstance(result, str):
                 outcome.failed[job.source] = result
                 continue
-            lines.write(result)
+            lines.write(result.to_json())
             outcome.videos.append(result)
             outcome.done += 1
+    except BaseException:
+        remove_parts(folder)
+        raise
     finally:
         lines.close()
     outcome.failed = dict(sorted(outcome.failed.items()))
@@ -163,9 +165,3 @@ def _jobs(paths: list[str], originals: Path, folder: Path, settings: EncodingSet
         if name == RECORD:
             raise DatasetError(f"{same[0]} has the name of the record of prepared videos: rename it")
     return [Job(name, path, str(folder / name), settings, lowest_psnr) for name, (path,) in sources.items()]
-
-
-def _remove_parts(folder: Path) -> None:
-    """Remove what runs that were killed have left half-written."""
-    for path in folder.rglob(f".*{PART}"):
-        path.unlink(missing_ok=True)

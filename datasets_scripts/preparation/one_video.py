@@ -12,12 +12,12 @@ from typing import Any
 import av
 import numpy as np
 
+from datasets_scripts.execution.record import name_whole, part_of
 from datasets_scripts.preparation.encoding import EncodingSettings, Sample, encode
 from datasets_scripts.preparation.errors import UnpreparedError
 from datasets_scripts.preparation.pictures import PILLOW_ERRORS
 from datasets_scripts.preparation.shown import ShownVideo, VideoFile, open_shown
 
-PART = ".part"
 _EQUAL = 100.0  # decibels of frames that are the same
 
 
@@ -105,7 +105,7 @@ def prepare_one(job: Job) -> Prepared | str:
     """
     target = Path(job.target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}{PART}")
+    part = part_of(target)
     try:
         return _prepare(job, part)
     except (av.FFmpegError, OSError, ValueError, *PILLOW_ERRORS) as error:
@@ -129,10 +129,8 @@ def _prepare(job: Job, part: Path) -> Prepared:
             f"a frame is too unlike its original: {min(similarities):.1f} dB instead of at least {job.lowest_psnr:g}; "
             "a lower --quality stays closer to it, a lower --lowest_psnr lets it pass"
         )
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
     size = part.stat().st_size
-    os.replace(part, job.target)
+    name_whole(part, Path(job.target))
     return Prepared(
         name=job.name,
         source=job.source,

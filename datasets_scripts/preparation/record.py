@@ -1,20 +1,19 @@
 """What a folder of prepared videos says of itself.
 
 ``prepared.json`` holds the settings and the folder of the originals; ``prepared.jsonl`` a line for each video that is
-done, written when its file has its name. A line that was torn by a kill does not count, and its video is done again.
+done, written when its file has its name.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from datasets_scripts.errors import DatasetError
+from datasets_scripts.execution.record import PART, read_record_lines, write_whole
 
 if TYPE_CHECKING:
     from datasets_scripts.preparation.encoding import EncodingSettings
@@ -24,7 +23,6 @@ RECORD = "prepared.json"
 LINES = "prepared.jsonl"
 REPORT = "prepared_report.json"
 _VERSION = 1  # to be raised when equal settings would no longer give equal videos
-_ATTEMPTS, _PAUSE = 30, 0.1
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def claim(folder: Path, settings: EncodingSettings, media_dir: Path) -> None:
     if found is None:
         if folder.exists() and not folder.is_dir():
             raise DatasetError(f"the output {folder} is a file, not a folder")
-        if folder.exists() and any(not entry.name.endswith(".part") for entry in folder.iterdir()):
+        if folder.exists() and any(not entry.name.endswith(PART) for entry in folder.iterdir()):
             raise DatasetError(f"the output {folder} exists and has no {RECORD}: choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / RECORD, asdict(wanted))
@@ -88,91 +86,17 @@ def _listed(values: dict[str, Any], names: list[str]) -> str:
     return ", ".join(f"{name} {values.get(name)}" for name in names)
 
 
-def write_whole(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON under a temporary name, then rename, so that a file of the final name is complete."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
-
-
 def read_lines(folder: Path) -> dict[str, Prepared]:
     """What is known of each prepared video, by its path below the folder; the latest line counts."""
     from datasets_scripts.preparation.one_video import Prepared
 
     names = {field.name for field in fields(Prepared)}
     found = {}
-    for line in _raw_lines(folder):
+    for line in read_record_lines(folder / LINES):
         if line.keys() == names:
             sizes: dict[str, Any] = {name: tuple(line[name]) for name in ("source_size", "size")}
             found[line["name"]] = Prepared(**{**line, **sizes})
     return found
-
-
-def _raw_lines(folder: Path) -> Iterable[dict[str, Any]]:
-    try:
-        content = (folder / LINES).read_bytes()
-    except FileNotFoundError:
-        return
-    for line in content.splitlines():
-        try:
-            parsed = json.loads(line)
-        except ValueError:  # torn by a kill
-            continue
-        if isinstance(parsed, dict):
-            yield parsed
-
-
-class LineWriter:
-    """Adds lines to ``prepared.jsonl``, each at once; one process at a time.
-
-    Args:
-        folder: Of the prepared videos.
-
-    Raises:
-        DatasetError: Another run is at work in the folder.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._file = (folder / LINES).open("ab")
-        try:
-            _lock(self._file, folder)
-        except BaseException:
-            self._file.close()
-            raise
-        if self._file.tell():
-            self._file.write(b"\n")  # the last line may be torn
-
-    def write(self, prepared: Prepared) -> None:
-        """Add what is known of a video."""
-        self._file.write(json.dumps(prepared.to_json(), ensure_ascii=False).encode() + b"\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file, and with it give the folder free."""
-        self._file.close()
-
-
-def _lock(file: IO[bytes], folder: Path) -> None:
-    """Lock a file until it is closed, also by a kill; where the system has no such locks, do nothing.
-
-    Raises:
-        DatasetError: Another process holds it, for longer than the workers of a run that was killed take to end.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    for attempt in range(_ATTEMPTS):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if attempt == _ATTEMPTS - 1:
-                raise DatasetError(f"another run is preparing videos into {folder}") from error
-            time.sleep(_PAUSE)
-        except OSError:  # a file system without locks
-            return
-        else:
-            return
 
 
 def original_folder(folder: Path) -> Path | None:

@@ -17,6 +17,7 @@ from clipbert_hf import VideoDecodeError, probe_video, read_video_frames
 from datasets_scripts.annotations.media import MediaFolder, check_media_name, media_stem
 from datasets_scripts.annotations.readable import find_unreadable, why_unreadable_image, why_unreadable_video
 from datasets_scripts.errors import DatasetError
+from datasets_scripts.execution.processes import Processes
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,8 @@ def test_readable_and_unreadable_videos(tmp_path: Path) -> None:
     (tmp_path / "zeros.mp4").write_bytes(bytes(5000))
     (tmp_path / "gone.mp4").symlink_to(tmp_path / "nowhere")
     paths = sorted(str(path) for path in good.iterdir())
-    found = find_unreadable(paths, "video", workers=2, progress=False)
+    found = find_unreadable(paths, "video", progress=False)
+    assert find_unreadable(paths, "video", executor=Processes(2), progress=False) == found
     names = {Path(path).stem: reason for path, reason in found.items()}
     assert set(names) == {"torn", "empty", "text", "zeros", "gone"}
     assert len(found) == 9

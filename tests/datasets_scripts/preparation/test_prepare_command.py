@@ -25,9 +25,9 @@ from clipbert_hf.training.recipe import RecipeError
 from clipbert_hf.video.reading import probe_video
 from datasets_scripts import DatasetError, prepare
 from datasets_scripts.annotations.media import MediaFolder
+from datasets_scripts.execution import record
 from datasets_scripts.preparation.all_videos import prepare_videos
 from datasets_scripts.preparation.encoding import EncodingSettings
-from datasets_scripts.preparation.processes import DIED, run_all
 
 ROOT = Path(datasets_scripts.__file__).parents[1]
 ACCENTED = unicodedata.normalize("NFC", "Möwen über Öland 海")
@@ -146,11 +146,9 @@ def test_a_killed_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_one_run_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from datasets_scripts.preparation import record
-
     monkeypatch.setattr(record, "_PAUSE", 0.001)
     assert prepare.main(arguments(folder)) == 0
-    other = record.LineWriter(folder / "out")
+    other = record.RecordWriter(folder / "out" / "prepared.jsonl", "busy")
     try:
         with pytest.raises(DatasetError, match="another run is preparing videos into"):
             prepare_videos([str(folder / "videos" / "b.mp4")], folder / "videos", folder / "out")
@@ -213,20 +211,6 @@ def test_of_one_stem_with_several_endings_the_same_is_taken_as_before(tmp_path: 
             assert before is not None
             assert after is not None
             assert Path(after).name.removesuffix(".mp4") == Path(before).name.removesuffix(".mp4")
-
-
-# --- A process that dies ---
-
-
-def _die_of_seven(number: int) -> int | str:
-    if number == 7:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number
-
-
-def test_only_the_video_that_kills_a_process_is_given_up() -> None:
-    results = dict(run_all(_die_of_seven, range(20), workers=2))
-    assert results == {number: DIED if number == 7 else number for number in range(20)}
 
 
 # --- The size that a run wants ---

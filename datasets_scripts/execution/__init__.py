@@ -1,0 +1,1 @@
+"""Work by the video, done elsewhere: by processes of this machine, or by the machines of a Ray cluster."""

@@ -1,0 +1,122 @@
+"""Work on many videos in several processes, of which each may be killed by its video."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import chain, islice
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for_any
+
+from datasets_scripts.execution.executor import ATTEMPTS, LOST, Result, Work
+
+
+class Processes:
+    """A pool of processes of this machine.
+
+    Args:
+        workers: How many at most; one works within this process, and then nothing is tried again.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def run(self, do: Callable[[Work], Result | str], todo: Iterable[Work]) -> Iterator[tuple[Work, Result | str]]:
+        """Do all work, and yield each result as it comes; see :class:`datasets_scripts.execution.executor.Executor`."""
+        waiting = iter(todo)
+        first = list(islice(waiting, self.workers))
+        workers, waiting = len(first), chain(first, waiting)
+        if workers <= 1:
+            for each in waiting:
+                yield each, do(each)
+            return
+        suspects: list[Work] = []
+        while True:
+            # What was under way when a process died is tried again alone, so that only the cause is given up.
+            for each in suspects:
+                yield each, _alone(do, each)
+            suspects = []
+            with _pool(workers) as pool:
+                yield from _until_broken(pool, do, waiting, 2 * workers, suspects)
+            if not suspects:
+                return
+
+
+def _alone(do: Callable[[Work], Result | str], each: Work) -> Result | str:
+    for _ in range(ATTEMPTS - 1):
+        with _pool(1) as pool:
+            try:
+                return pool.submit(do, each).result()
+            except BrokenProcessPool:
+                continue
+    return LOST
+
+
+def _until_broken(
+    pool: ProcessPoolExecutor,
+    do: Callable[[Work], Result | str],
+    waiting: Iterator[Work],
+    most: int,
+    suspects: list[Work],
+) -> Iterator[tuple[Work, Result | str]]:
+    running: dict[Future[Result | str], Work] = {}
+    is_open = True
+    while running or is_open:
+        while is_open and len(running) < most:
+            each = next(waiting, None)
+            if each is None:
+                is_open = False
+                break
+            try:
+                running[pool.submit(do, each)] = each
+            except BrokenProcessPool:
+                suspects.append(each)
+                is_open = False
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            each = running.pop(future)
+            try:
+                yield each, future.result()
+            except BrokenProcessPool:
+                suspects.append(each)
+                is_open = False
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool that ends at once if its work is not finished: after Ctrl-C, an error, or if nobody takes its results."""
+    # On Linux a fork starts at once; a spawned process would import the caller's main module again. The workers use
+    # no framework, so no thread pool of the parent is touched.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+    watched, stop = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(watched,))
+    try:
+        yield pool
+    except BaseException:
+        stop.send_bytes(b"stop")
+        pool.shutdown(cancel_futures=True)
+        raise
+    else:
+        pool.shutdown()
+    finally:
+        watched.close()
+        stop.close()
+
+
+def _begin(watched: Connection) -> None:
+    """Make a worker end when it is told to, or when its parent is killed; by itself it would wait for work forever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent answers it
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        wait_for_any([watched, *([] if parent is None else [parent.sentinel])])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
