@@ -7,6 +7,7 @@ video that brings its worker down is reported as failed, where Ray would raise a
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -16,6 +17,8 @@ from datasets_scripts.execution.executor import ATTEMPTS, LOST, Result, Work
 
 # Machines may join while work is done; how many there are is asked again after so many seconds.
 _ASK_AGAIN = 10.0
+# Seconds until an address that does not answer is given up.
+_PATIENCE = 10.0
 
 
 class RayCluster:
@@ -53,7 +56,10 @@ class RayCluster:
                 self._ray.shutdown()  # ends what this run has under way
 
     def _connect(self) -> None:
+        host, _, port = self.address.removeprefix("ray://").rpartition(":")
         try:
+            if host and port.isdigit():  # Ray itself would wait for minutes
+                socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
             self._ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             raise DatasetError(f"no Ray cluster answers at {self.address}: {error}") from error
@@ -93,10 +99,10 @@ class RayCluster:
             return False, self._ray.get(reference)
         except errors.RayTaskError as error:
             cause = getattr(error, "cause", None) or error
-            if isinstance(cause, ImportError) or "failed to import" in str(cause):
+            if isinstance(cause, (ImportError, errors.RaySystemError)):
                 raise DatasetError(
-                    f"a machine of the Ray cluster at {self.address} cannot import what it needs; clipbert_hf is to be "
-                    f"installed on each of them: {cause}"
+                    f"a machine of the Ray cluster at {self.address} cannot import what it is to do; clipbert_hf is to "
+                    f"be installed on each of them: {str(cause).splitlines()[0]}"
                 ) from error
             raise cause from error
         except (
