@@ -1,9 +1,9 @@
-"""Writes a data set as a folder for the Hub: Parquet shards and a README with the configurations.
+"""Writes a data set as a folder for the Hub: Parquet or tar shards, and a README with the configurations.
 
 ::
 
     python -m datasets_scripts.export msrvtt retrieval --annotation_dir data/msrvtt --video_dir data/msrvtt/videos \
-        --output hub/msrvtt --media files --push_to_hub my-team/msrvtt
+        --output hub/msrvtt --media shards --push_to_hub my-team/msrvtt
 
 ``datasets.load_dataset("hub/msrvtt", "retrieval")`` reads it with nothing of ours installed, likewise from the Hub.
 Further configurations can be added to the folder by further commands. What becomes of the videos (or images):
@@ -12,7 +12,12 @@ Further configurations can be added to the folder by further commands. What beco
 ``names``   they stay where they are; ``video`` has the path below the video folder
 ``files``   each is copied once, below ``media/``; ``video`` has the path below the exported folder
 ``embed``   each is stored in the Parquet files, with every row that has it, as ``{"bytes", "path"}``
+``shards``  as ``embed``, in shards of a stated size, Parquet or WebDataset, which are written in parallel, read again
+            and compared, and of which those that are there are kept when a stopped export is given again. The rows of
+            a video follow each other, and Parquet has its bytes about once
 ==========  ===========================================================================================================
+
+Give a folder of ``datasets_scripts.prepare`` as ``--video_dir`` and the small videos are exported instead.
 
 A folder that was exported again is never mixed up with its older self in the cache of ``datasets``: the version of a
 configuration comes from its content.
@@ -25,27 +30,27 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from datasets_scripts.annotations.command_line import add_policy, data_set_parser, reported_builder, run
-from datasets_scripts.annotations.hub_card import MANIFEST, read_manifest, write_card
-from datasets_scripts.annotations.media import FRAME_EXTENSIONS
 from datasets_scripts.errors import DatasetError
-from datasets_scripts.schemas import features, media_column
+from datasets_scripts.execution.executor import Executor, add_execution, choose_executor
+from datasets_scripts.exporting.all_shards import write_shards
+from datasets_scripts.exporting.card import read_manifest, write_card
+from datasets_scripts.exporting.rows import RowWriter, copy_media, portable_rows
+from datasets_scripts.exporting.shard_files import embedded_features
+from datasets_scripts.exporting.shard_plan import ShardFormat
+from datasets_scripts.exporting.upload import push_to_hub
+from datasets_scripts.preparation.record import read_record
+from datasets_scripts.schemas import features
 
 if TYPE_CHECKING:
-    from datasets import Features
-
     from datasets_scripts.annotations.builder import AnnotationBuilder
 
-MediaMode = Literal["names", "files", "embed"]
-MEDIA_FOLDER = "media"
-_BATCH_ROWS = 1000
-# Embedded videos are written in row groups of few rows, since readers hold a group in memory.
-_EMBED_ROWS = 16
+MediaMode = Literal["names", "files", "embed", "shards"]
+__all__ = ["Export", "export", "main", "push_to_hub"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,9 @@ class Export:
         rows: Rows of each split.
         media: How many videos or images were copied or embedded.
         version: Made from the content.
+        shards: How many there are, and how many of them were written by this call.
+        bytes: Of the shards.
+        notes: What the user should know of the shards.
     """
 
     folder: Path
@@ -65,6 +73,9 @@ class Export:
     rows: dict[str, int]
     media: int
     version: str
+    shards: tuple[int, int] = (0, 0)
+    bytes: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 def export(
@@ -72,7 +83,10 @@ def export(
     output: str | os.PathLike[str],
     *,
     media: MediaMode = "names",
-    shard_size: int = 400_000_000,
+    shard_size: int = 500_000_000,
+    shard_format: ShardFormat = "parquet",
+    executor: Executor | None = None,
+    progress: bool = True,
 ) -> Export:
     """Write a configuration into a folder, beside others that are there.
 
@@ -80,92 +94,115 @@ def export(
         builder: From :func:`datasets_scripts.create_builder`.
         output: The folder.
         media: What becomes of the videos or images.
-        shard_size: A Parquet file ends when it has so many bytes.
+        shard_size: The bytes of a file: of ``shards`` at most, but for a single larger video; otherwise it ends when it
+            has so many.
+        shard_format: Of ``shards``.
+        executor: What copies files and writes shards; by default a process a core.
+        progress: Whether to show progress bars.
 
     Raises:
-        DatasetError: The folder holds another data set, or an option is out of range.
+        DatasetError: The folder holds another data set or other shards, an option is out of range, or videos or images
+            cannot be exported.
     """
-    if media not in get_args(MediaMode):
-        raise DatasetError(f"media must be one of {', '.join(get_args(MediaMode))}, not {media!r}")
+    for name, value, known in (("media", media, MediaMode), ("shard_format", shard_format, ShardFormat)):
+        if value not in get_args(known):
+            raise DatasetError(f"{name} must be one of {', '.join(get_args(known))}, not {value!r}")
+    if shard_size < 1:
+        raise DatasetError(f"shard_size must be at least 1 byte, not {shard_size}")
     folder = Path(output).resolve()
     manifest = read_manifest(folder, builder.NAME)
-    config = builder.config.name
+    _check_format(manifest, folder, builder.config.name, shard_format if media == "shards" else "parquet")
+    if media == "shards":
+        done, about = _shards(builder, folder, shard_format, shard_size, executor, progress)
+    else:
+        done, about = _rows(builder, folder, media, shard_size, executor, progress), {}
+    manifest["configs"][done.config] = {
+        "version": done.version,
+        "schema": builder.plan.schema,
+        "rows": done.rows,
+        "media": media,
+        **about,
+        "notes": _public_notes(builder) + done.notes,
+    }
+    write_card(folder, manifest)
+    return done
+
+
+def _check_format(manifest: dict[str, Any], folder: Path, config: str, form: str) -> None:
+    """``datasets`` reads all configurations of a folder by one of its readers.
+
+    Raises:
+        DatasetError: Another configuration of the folder has another format.
+    """
+    for name, content in manifest["configs"].items():
+        there = content.get("format", "parquet")
+        if name != config and there != form:
+            raise DatasetError(f"{folder} holds {name} as {there}, so {config} cannot be {form}: choose another folder")
+
+
+def _rows(
+    builder: AnnotationBuilder,
+    folder: Path,
+    media: MediaMode,
+    shard_size: int,
+    executor: Executor | None,
+    progress: bool,
+) -> Export:
+    """Write Parquet files row by row, and copy the videos or images if asked to."""
+    config, schema = builder.config.name, builder.plan.schema
     unfinished = folder / f".{config}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     digest = hashlib.sha256()
-    rows, names = {}, set()
+    columns = embedded_features(schema) if media == "embed" else features(schema)
+    rows: dict[str, int] = {}
+    names: set[str] = set()
     for split in builder.report.splits:
-        writer = _ShardWriter(unfinished, split, _features(builder, media), shard_size, media)
-        for row, name in _portable_rows(builder, split, folder, media):
+        writer = RowWriter(unfinished, split, columns, shard_size, is_big=media == "embed")
+        for row, name in portable_rows(builder, split, media):
             writer.add(row)
             names.add(name)
             digest.update(json.dumps(row, sort_keys=True, default=_digest).encode())
         rows[split] = writer.finish()
-    target = folder / config
+    if media == "files":
+        copy_media(names, Path(builder.report.media_dir), folder, executor, progress)
+    _replace(unfinished, folder / config)
+    return Export(folder, config, rows, len(names) if media != "names" else 0, _version(digest.hexdigest()))
+
+
+def _shards(
+    builder: AnnotationBuilder,
+    folder: Path,
+    form: ShardFormat,
+    shard_size: int,
+    executor: Executor | None,
+    progress: bool,
+) -> tuple[Export, dict[str, Any]]:
+    """Write shards; what the manifest says of them."""
+    config = builder.config.name
+    found = write_shards(
+        builder, folder / config, form=form, shard_size=shard_size, executor=executor, progress=progress
+    )
+    rows = {split: sum(shard.rows for shard in found.shards if shard.split == split) for split in builder.report.splits}
+    total = sum(shard.bytes for shard in found.shards)
+    version = _version(hashlib.sha256("".join(shard.sha256 for shard in found.shards).encode()).hexdigest())
+    _replace(found.folder, folder / config)
+    counts = len(found.shards), found.done
+    done = Export(folder, config, rows, found.media, version, counts, total, found.notes)
+    return done, {"format": form, "ending": found.ending, "shards": len(found.shards), "bytes": total}
+
+
+def _replace(unfinished: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
-    version = f"1.0.{int(digest.hexdigest()[:7], 16)}"
-    manifest["configs"][config] = {
-        "version": version,
-        "schema": builder.plan.schema,
-        "rows": rows,
-        "media": media,
-        "notes": _public_notes(builder),
-    }
-    write_card(folder, manifest)
-    return Export(folder, config, rows, len(names) if media != "names" else 0, version)
+
+
+def _version(digest: str) -> str:
+    return f"1.0.{int(digest[:7], 16)}"
 
 
 def _digest(value: bytes) -> str:
     return hashlib.sha256(value).hexdigest()
-
-
-def _features(builder: AnnotationBuilder, media: MediaMode) -> Features:
-    from datasets import Image, Video
-
-    found = features(builder.plan.schema)
-    if media == "embed":
-        column = media_column(builder.plan.schema)
-        found[column] = Image(decode=False) if column == "image" else Video(decode=False)
-    return found
-
-
-def _portable_rows(
-    builder: AnnotationBuilder, split: str, folder: Path, media: MediaMode
-) -> Iterator[tuple[dict[str, Any], str]]:
-    """Rows without paths of this machine, and the name of the video or image of each."""
-    column = media_column(builder.plan.schema)
-    for row in builder.rows(split):
-        path = Path(row[column])
-        name = path.relative_to(builder.report.media_dir).as_posix()
-        if media == "embed":
-            if path.is_dir():
-                raise DatasetError(f"{path} is a folder of frames, which cannot be embedded; media='files' copies it")
-            value: Any = {"bytes": path.read_bytes(), "path": name}
-        elif media == "files":
-            value = f"{MEDIA_FOLDER}/{name}"
-            _copy(path, folder / value)
-        else:
-            value = name
-        yield {**row, column: value}, name
-
-
-def _copy(source: Path, target: Path) -> None:
-    if source.is_dir():  # the frames of a video
-        for path in sorted(source.iterdir()):
-            if path.is_file() and not path.name.startswith(".") and path.suffix.lower() in FRAME_EXTENSIONS:
-                _copy(path, target / path.name)
-        return
-    size = source.stat()
-    if target.exists():
-        there = target.stat()
-        if (there.st_size, int(there.st_mtime)) == (size.st_size, int(size.st_mtime)):
-            return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    shutil.copy2(source, part)
-    part.replace(target)
 
 
 def _public_notes(builder: AnnotationBuilder) -> list[str]:
@@ -177,91 +214,11 @@ def _public_notes(builder: AnnotationBuilder) -> list[str]:
             notes.append(f"{split}: {found.dropped_rows:,} rows of {files:,} missing or unreadable files are left out")
         if found.blank_rows:
             notes.append(f"{split}: {found.blank_rows:,} rows with a blank text are left out")
+    prepared = read_record(Path(report.media_dir))
+    if prepared is not None:
+        settings = ", ".join(f"{name} {value}" for name, value in prepared.settings.items())
+        notes.append(f"the videos are not the originals but prepared once from them: {settings}")
     return notes
-
-
-class _ShardWriter:
-    """Writes rows into ``<split>-<n>-of-<total>.parquet``; the total is known at the end.
-
-    Args:
-        folder: Where.
-        split: Which.
-        columns: Their types.
-        shard_size: Bytes after which a file ends.
-        media: Whether rows are big.
-    """
-
-    def __init__(self, folder: Path, split: str, columns: Features, shard_size: int, media: MediaMode) -> None:
-        self._folder, self._split, self._columns, self._shard_size = folder, split, columns, shard_size
-        self._batch = _EMBED_ROWS if media == "embed" else _BATCH_ROWS
-        self._rows: list[dict[str, Any]] = []
-        self._paths: list[Path] = []
-        self._count = 0
-        self._writer: Any = None
-
-    def add(self, row: dict[str, Any]) -> None:
-        self._rows.append(row)
-        if len(self._rows) == self._batch:
-            self._flush()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        if self._writer is None:
-            path = self._folder / f"{self._split}-{len(self._paths)}.parquet"
-            self._paths.append(path)
-            self._writer = parquet.ParquetWriter(path, self._columns.arrow_schema)
-        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._columns.arrow_schema))
-        self._count += len(self._rows)
-        self._rows = []
-        if self._paths[-1].stat().st_size >= self._shard_size:
-            self._close()
-
-    def _close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    def finish(self) -> int:
-        """Write the rest and give the files their names; returns the number of rows."""
-        if self._rows or not self._paths:
-            self._flush()
-        self._close()
-        for number, path in enumerate(self._paths):
-            path.rename(self._folder / f"{self._split}-{number:05d}-of-{len(self._paths):05d}.parquet")
-        return self._count
-
-
-def push_to_hub(folder: str | os.PathLike[str], repository: str, *, private: bool = False) -> str:
-    """Upload an exported folder as a data set repository, made if missing; returns its address.
-
-    Args:
-        folder: From :func:`export`.
-        repository: Such as ``"my-team/msrvtt"``.
-        private: Whether a new repository is private.
-
-    Raises:
-        DatasetError: The folder was not exported.
-    """
-    from huggingface_hub import HfApi
-
-    folder = Path(folder)
-    if not (folder / MANIFEST).is_file():
-        raise DatasetError(f"{folder} has no {MANIFEST}: export the data set there first")
-    api = HfApi()
-    url = api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
-    configs = list(read_manifest(folder, None)["configs"])
-    api.upload_folder(
-        repo_id=repository,
-        repo_type="dataset",
-        folder_path=folder,
-        ignore_patterns=[".*"],
-        # Shards of an older export would be read as well.
-        delete_patterns=[f"{config}/*.parquet" for config in configs],
-        commit_message=f"Add {', '.join(configs)}",
-    )
-    return str(url)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -270,22 +227,54 @@ def main(arguments: list[str] | None = None) -> int:
     add_policy(parser)
     parser.add_argument("--output", required=True, help="the folder to write")
     parser.add_argument("--media", choices=get_args(MediaMode), default="names", help="what becomes of the videos")
-    parser.add_argument("--push_to_hub", metavar="REPOSITORY", help="upload the folder to this data set repository")
+    parser.add_argument("--shard_format", choices=get_args(ShardFormat), default="parquet", help="of --media shards")
+    parser.add_argument("--shard_size", default="500MB", help="of a file, such as 500MB or 1GiB (default: 500MB)")
+    parser.add_argument(
+        "--push_to_hub",
+        metavar="REPOSITORY",
+        help="upload the folder to this data set repository; a stopped upload goes on when the command is given again",
+    )
     parser.add_argument("--private", action="store_true", help="make a new repository private")
+    add_execution(parser)
     options = parser.parse_args(arguments)
 
     def work() -> int:
+        executor, size = choose_executor(options.ray, options.workers), _bytes(options.shard_size)
         builder = reported_builder(options)
-        done = export(builder, options.output, media=options.media)
-        counts = ", ".join(f"{split} {count:,}" for split, count in done.rows.items())
-        sys.stdout.write(f"{done.folder}: {done.config}, rows: {counts}; {done.media:,} files with them\n")
-        sys.stdout.write(f'read it with load_dataset("{done.folder}", "{done.config}")\n')
+        done = export(
+            builder,
+            options.output,
+            media=options.media,
+            shard_size=size,
+            shard_format=options.shard_format,
+            executor=executor,
+            progress=not options.no_progress,
+        )
+        sys.stdout.write(_text(done))
         if options.push_to_hub:
             url = push_to_hub(done.folder, options.push_to_hub, private=options.private)
             sys.stdout.write(f"uploaded to {url}\n")
         return 0
 
     return run(work)
+
+
+def _text(done: Export) -> str:
+    counts = ", ".join(f"{split} {count:,}" for split, count in done.rows.items())
+    lines = [f"{done.folder}: {done.config}, rows: {counts}; {done.media:,} files with them"]
+    if done.shards[0]:
+        lines.append(f"{done.shards[0]:,} shards of {done.bytes / 1e6:,.1f} MB, {done.shards[1]:,} of them by this run")
+    lines += [*done.notes, f'read it with load_dataset("{done.folder}", "{done.config}")']
+    return "\n".join(lines) + "\n"
+
+
+def _bytes(text: str) -> int:
+    from datasets.utils.py_utils import convert_file_size_to_int
+
+    try:
+        return convert_file_size_to_int(text)
+    except ValueError as error:
+        raise DatasetError(f"shard_size must be bytes, such as 500MB or 1GiB, not {text!r}") from error
 
 
 if __name__ == "__main__":

@@ -187,7 +187,7 @@ def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
     own = datasets_scripts.create_builder("custom", annotation_dir=tmp_path / "own", video_dir=tmp_path / "videos")
     with pytest.raises(DatasetError, match="holds the data set msrvtt; choose another folder for custom"):
         export(own, tmp_path / "hub")
-    with pytest.raises(DatasetError, match="media must be one of names, files, embed, not 'copy'"):
+    with pytest.raises(DatasetError, match="media must be one of names, files, embed, shards, not 'copy'"):
         export(builder, tmp_path / "hub", media="copy")  # type: ignore[arg-type]
     with pytest.raises(DatasetError, match=r"has no export\.json: export the data set there first"):
         push_to_hub(tmp_path / "videos", "team/name")

@@ -5,19 +5,32 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datasets_scripts.annotations.json_files import decode_json
 from datasets_scripts.annotations.text_files import read_text
 from datasets_scripts.errors import DatasetError
+from datasets_scripts.exporting.shard_files import embedded_features, tar_features
 from datasets_scripts.schemas import features, media_column
+
+if TYPE_CHECKING:
+    from datasets import Features
 
 MANIFEST = "export.json"
 _MEDIA = {
     "names": "`{column}` is the name of a file that is not part of this repository.",
     "files": "`{column}` is the path of a file in this repository.",
     "embed": '`{column}` holds the file itself, as `{{"bytes", "path"}}`.',
+    "parquet": '`{column}` holds the file itself, as `{{"bytes", "path"}}`; the rows of a file follow each other.',
+    "webdataset": (
+        "In tar files as WebDataset has them: `{ending}` is the file itself and `json` the row, in which `{column}` is "
+        "the name of the file; the rows of a file follow each other."
+    ),
 }
+_LICENCE = (
+    "Licence: unknown, see the source. Neither the annotations nor the videos or images say what may be done with "
+    "them; whoever publishes this repository is to look it up and to state it here."
+)
 
 
 def read_manifest(folder: Path, name: str | None) -> dict[str, Any]:
@@ -45,23 +58,39 @@ def read_manifest(folder: Path, name: str | None) -> dict[str, Any]:
 
 def write_card(folder: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest and the README."""
+    from datasets import DatasetInfo
+    from datasets.info import DatasetInfosDict
+    from huggingface_hub import DatasetCardData
+
     _write(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-    lines = ["---", "configs:"]
+    configs, infos = [], {}
     for config, content in manifest["configs"].items():
-        lines += [f"- config_name: {config}", f"  version: {content['version']}", "  data_files:"]
-        for split in content["rows"]:
-            lines += [f"  - split: {split}", f"    path: {config}/{split}-*.parquet"]
-    lines += ["---", "", f"# {manifest['name']}", ""]
+        ending = "tar" if content.get("format") == "webdataset" else "parquet"
+        files = [{"split": split, "path": f"{config}/{split}-*.{ending}"} for split in content["rows"]]
+        configs.append({"config_name": config, "version": content["version"], "data_files": files})
+        infos[config] = DatasetInfo(config_name=config, features=_features(content))
+    data = DatasetCardData(license="unknown", configs=configs)
+    DatasetInfosDict(infos).to_dataset_card_data(data)
+    lines = ["---", data.to_yaml(), "---", "", f"# {manifest['name']}", "", _LICENCE, ""]
     for config, content in manifest["configs"].items():
         lines += _section(config, content)
     _write(folder / "README.md", "\n".join(lines))
+
+
+def _features(content: dict[str, Any]) -> Features:
+    if content.get("format") == "webdataset":
+        return tar_features(content["schema"], content["ending"])
+    return (embedded_features if content["media"] in ("embed", "shards") else features)(content["schema"])
 
 
 def _section(config: str, content: dict[str, Any]) -> list[str]:
     column = media_column(content["schema"])
     counts = ", ".join(f"{split} {count:,}" for split, count in content["rows"].items())
     lines = [f"## {config}", "", f"Rows: {counts}.", "", f"Columns: {', '.join(features(content['schema']))}."]
-    lines += [_MEDIA[content["media"]].format(column=column), ""]
+    kind = content["media"] if content["media"] != "shards" else content["format"]
+    lines += [_MEDIA[kind].format(column=column, ending=content.get("ending")), ""]
+    if content["media"] == "shards":
+        lines += [f"`{config}/shards.jsonl` says which rows are in which shard, and the SHA-256 of each.", ""]
     lines += [f"- {note}" for note in content["notes"]]
     return [*lines, *([""] if content["notes"] else [])]
 
