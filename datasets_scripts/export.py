@@ -38,7 +38,7 @@ from datasets_scripts.annotations.command_line import add_policy, data_set_parse
 from datasets_scripts.errors import DatasetError
 from datasets_scripts.execution.executor import Executor, add_execution, choose_executor
 from datasets_scripts.exporting.all_shards import write_shards
-from datasets_scripts.exporting.card import read_manifest, write_card
+from datasets_scripts.exporting.card import read_manifest, write_card, write_manifest
 from datasets_scripts.exporting.rows import RowWriter, copy_media, portable_rows
 from datasets_scripts.exporting.shard_files import embedded_features
 from datasets_scripts.exporting.shard_plan import ShardFormat
@@ -112,6 +112,7 @@ def export(
     folder = Path(output).resolve()
     manifest = read_manifest(folder, builder.NAME)
     _check_format(manifest, folder, builder.config.name, shard_format if media == "shards" else "parquet")
+    write_manifest(folder, manifest)
     if media == "shards":
         done, about = _shards(builder, folder, shard_format, shard_size, executor, progress)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,7 +73,8 @@ def write_shards(
     """
     from tqdm.auto import tqdm
 
-    builder.download_and_prepare()
+    with _bars_of_datasets(progress):
+        builder.download_and_prepare()
     plans = [SplitPlan(builder, split, form, shard_size) for split in builder.report.splits]
     column = media_column(builder.plan.schema)
     ending = common_ending((source.name for plan in plans for source in plan.sources), column)
@@ -105,6 +107,18 @@ def write_shards(
         raise DatasetError(f"{len(failed):,} shards could not be written; the others are kept. {listed(failed)}")
     _finish(found, list(builder.report.splits))
     return found
+
+
+@contextmanager
+def _bars_of_datasets(progress: bool) -> Iterator[None]:
+    import datasets
+
+    was_shown = datasets.is_progress_bar_enabled()
+    if not progress:
+        datasets.disable_progress_bars()
+    yield
+    if was_shown:
+        datasets.enable_progress_bars()
 
 
 def _notes(plans: list[SplitPlan], ending: str, column: str) -> list[str]:

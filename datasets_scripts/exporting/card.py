@@ -56,13 +56,19 @@ def read_manifest(folder: Path, name: str | None) -> dict[str, Any]:
     return {"name": name, "configs": {}}
 
 
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest, by which a folder is known again also if its first export is stopped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+
+
 def write_card(folder: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest and the README."""
     from datasets import DatasetInfo
     from datasets.info import DatasetInfosDict
     from huggingface_hub import DatasetCardData
 
-    _write(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    write_manifest(folder, manifest)
     configs, infos = [], {}
     for config, content in manifest["configs"].items():
         ending = "tar" if content.get("format") == "webdataset" else "parquet"

@@ -37,6 +37,8 @@ def push_to_hub(folder: str | os.PathLike[str], repository: str, *, private: boo
     if not (folder / MANIFEST).is_file():
         raise DatasetError(f"{folder} has no {MANIFEST}: export the data set there first")
     configs = list(read_manifest(folder, None)["configs"])
+    if not configs:
+        raise DatasetError(f"{folder} has an export that was stopped: give its command again first")
     try:
         return _upload(HfApi(), folder, repository, configs, private)
     except Exception as error:  # each release of huggingface_hub has other ones
