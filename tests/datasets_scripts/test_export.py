@@ -1,4 +1,4 @@
-"""Exports are read by a plain load_dataset where nothing of ours can be imported, and uploaded over real HTTP."""
+"""Exports are read by a plain load_dataset where nothing of ours can be imported."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,6 @@ import datasets_scripts
 from datasets_scripts.errors import DatasetError
 from datasets_scripts.export import export, push_to_hub
 
-ROOT = Path(datasets_scripts.__file__).parents[1]
 READ = """
 import base64, json, sys
 class Hide:
@@ -194,107 +190,3 @@ def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "hub" / "export.json").write_text("[]")
     with pytest.raises(DatasetError, match=r"export\.json, line 1: is not the manifest"):
         export(builder, tmp_path / "hub")
-
-
-# --- Upload, to a server of our own that speaks the Hub's protocol ---
-
-
-class Hub(BaseHTTPRequestHandler):
-    """Takes every file as part of the commit and remembers it."""
-
-    files: dict[str, bytes]
-    repository: dict[str, Any]
-
-    def do_GET(self) -> None:
-        if "/tree/" in self.path:
-            self._answer([{"type": "file", "path": path, "size": 1, "oid": "0" * 40} for path in self.files])
-            return
-        self._answer({"id": "team/msrvtt", "sha": "0" * 40, "siblings": [], "tags": [], "private": True})
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path == "/api/repos/create":
-            type(self).repository = json.loads(body)
-            address = f"http://{self.headers['Host']}/datasets/team/msrvtt"
-            self._answer({"url": address, "name": "team/msrvtt", "id": "1"})
-        elif "/preupload/" in self.path:
-            files = [
-                {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]
-            ]
-            self._answer({"files": files})
-        elif "/commit/" in self.path:
-            for line in map(json.loads, body.splitlines()):
-                if line["key"] == "deletedFile":
-                    del self.files[line["value"]["path"]]
-                elif line["key"] == "file":
-                    self.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            self._answer(
-                {
-                    "commitUrl": f"http://{self.headers['Host']}/datasets/team/msrvtt/commit/0",
-                    "commitOid": "0" * 40,
-                    "success": True,
-                    "hookOutput": "",
-                }
-            )
-        else:
-            self._answer({})
-
-    def _answer(self, content: Any) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def hub() -> Iterator[tuple[str, type[Hub]]]:
-    class OwnHub(Hub):
-        files: dict[str, bytes] = {"retrieval/train-00000-of-00009.parquet": b"old", "own.txt": b"kept"}  # noqa: RUF012 (one server, one test)
-        repository: dict[str, Any] = {}  # noqa: RUF012
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), OwnHub)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", OwnHub
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_push_to_hub_uploads_the_folder(hub: tuple[str, type[Hub]], tmp_path: Path) -> None:
-    address, server = hub
-    make_msrvtt(tmp_path)
-    output = tmp_path / "hub"
-    command = [
-        sys.executable,
-        "-m",
-        "datasets_scripts.export",
-        "msrvtt",
-        "retrieval",
-        "--annotation_dir",
-        str(tmp_path),
-    ]
-    command += ["--video_dir", str(tmp_path / "videos"), "--output", str(output), "--media", "files", "--no_progress"]
-    command += ["--push_to_hub", "team/msrvtt", "--private"]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "HF_ENDPOINT": address,
-        "HF_TOKEN": "hf_test",
-        "NO_PROXY": "*",
-    }
-    environment |= {"HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "uploaded to " in done.stdout
-    assert server.repository["type"] == "dataset"
-    assert server.repository.get("private") is True or server.repository["visibility"] == "private"
-    assert server.repository["name"] == "msrvtt"
-    written = {path.relative_to(output).as_posix(): path.read_bytes() for path in output.rglob("*") if path.is_file()}
-    assert server.files == written | {"own.txt": b"kept"}  # and the shards of an older export are gone
-    assert "media/below/video1.gif" in server.files

@@ -19,7 +19,7 @@ import pytest
 from miniature_files import write_jsonl, write_media
 
 import datasets_scripts
-from datasets_scripts import prepare
+from datasets_scripts import check, export, prepare
 from datasets_scripts.errors import DatasetError
 from datasets_scripts.execution.executor import ATTEMPTS, LOST, choose_executor
 from datasets_scripts.execution.ray_cluster import RayCluster
@@ -100,19 +100,29 @@ def test_a_machine_that_is_killed_loses_nothing(cluster: Any, tmp_path: Path) ->
 @needs_ray
 @pytest.mark.slow
 @pytest.mark.long
-def test_videos_are_prepared_on_a_cluster(cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_work_on_a_cluster(cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     add_machine(cluster)
     names = [f"clip{number}.mp4" for number in range(8)]
     write_media(tmp_path / "videos", *names)
     (tmp_path / "videos" / "clip3.mp4").write_bytes(b"no video")
     write_jsonl(tmp_path / "train.jsonl", [{"video": name, "caption": "c"} for name in names])
     command = ["custom", "retrieval", "--annotation_dir", str(tmp_path), "--video_dir", str(tmp_path / "videos")]
-    command += ["--output", str(tmp_path / "out"), "--no_progress", "--ray", cluster.address]
-    assert prepare.main(command) == 1
+    command += ["--no_progress"]
+    on_cluster, output = ["--ray", cluster.address], ["--output", str(tmp_path / "out")]
+    assert check.main([*command, *on_cluster]) == 1
+    assert "train: 0 missing, 1 unreadable" in capsys.readouterr().out
+    assert prepare.main([*command, *output, *on_cluster]) == 1
     assert "7 videos prepared, 7 of them by this run" in capsys.readouterr().out
     lines = list(read_record_lines(tmp_path / "out" / "prepared.jsonl"))
     assert sorted(line["name"] for line in lines) == sorted(set(names) - {"clip3.mp4"})
     assert not list((tmp_path / "out").rglob("*.part"))
+    shards = [*command, "--media", "shards", "--shard_size", "4KB", "--output"]
+    assert export.main([*shards, str(tmp_path / "there"), *on_cluster]) == 0
+    assert export.main([*shards, str(tmp_path / "here")]) == 0
+    there, here = (tmp_path / name / "retrieval" for name in ("there", "here"))
+    contents = {path.name: path.read_bytes() for path in there.iterdir()}
+    assert len(contents) == 8  # what is no video is small, and lies in a shard with another
+    assert contents == {path.name: path.read_bytes() for path in here.iterdir()}
 
 
 def _import_what_is_nowhere(_: int) -> int | str:
