@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,9 +21,10 @@ class IndexReport:
     """What became of the videos of a collection; of several processes, of this one's share.
 
     Args:
-        added: New ones.
+        added: New ones, but for moved ones.
         changed: With another content or other columns than before.
-        removed: No longer there.
+        removed: Names that are no longer there, those of moved videos too.
+        moved: Videos that have a new name, by their content, whose rows were taken over: ``{new: old}``.
         unchanged: How many were as before.
         failed: Those of the new and changed ones that could not be read, and why.
     """
@@ -31,6 +32,7 @@ class IndexReport:
     added: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    moved: dict[str, str] = field(default_factory=dict)
     unchanged: int = 0
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -59,8 +61,9 @@ def bring_up_to_date(
     number, index = (1, 0) if accelerator is None else (accelerator.num_processes, accelerator.process_index)
     table.refresh()
     names = user_columns(table)
-    rows = table.read(["path", "content_hash", "size", "modified", *names]).to_pylist()
+    rows = table.read(["path", "content_hash", "size", "modified", "error", *names]).to_pylist()
     known = {row["path"]: row for row in rows}
+    gone = known.keys() - {item.name for item in items} if remove else set()
     if accelerator is not None:
         accelerator.wait_for_everyone()  # all have read the same before one writes more
     report, todo = IndexReport(), []
@@ -69,15 +72,14 @@ def bring_up_to_date(
             todo.append(item)
         elif index == 0:
             report.unchanged += 1
-    if remove and index == 0:
-        report.removed = sorted(known.keys() - {item.name for item in items})
-        table.delete(report.removed)
-    _encode(table, encoder, todo[index::number], known, report)
+    _encode(table, encoder, todo[index::number], known, report, gone)
     if accelerator is not None:
-        accelerator.wait_for_everyone()
+        accelerator.wait_for_everyone()  # what is gone may be what another process copies
     if index == 0:
         table.refresh()
-        if todo or report.removed:
+        report.removed = sorted(gone)
+        table.delete(report.removed)
+        if todo or gone:
             table.finish()
     if accelerator is not None:
         accelerator.wait_for_everyone()
@@ -92,35 +94,77 @@ def _encode(
     items: Sequence[Item],
     known: Mapping[str, dict[str, Any]],
     report: IndexReport,
+    gone: Set[str],
 ) -> None:
-    digests = {name: row["content_hash"] for name, row in known.items() if row["content_hash"]}
+    # Videos of one content, by it; one that is gone first, so that a moved video is told from a copied one.
+    twins: dict[str, str] = {}
+    for name in sorted(known, key=lambda name: name not in gone):
+        if known[name]["content_hash"] and known[name]["error"] is None:
+            twins.setdefault(known[name]["content_hash"], name)
     new, compacted = 0, len(known)
-    for each in encoder.encode(items, digests):
-        _write(table, each, known, report)
+    for each in encoder.encode(items, lambda item, digest: _with_content(item, digest, known, twins) is not None):
+        if each.encoded is None:
+            assert each.digest is not None  # by it the content was known
+            source = _with_content(each.item, each.digest, known, twins)
+            assert source is not None
+            if not _copy(table, each, source, known, report, gone):
+                (each,) = encoder.encode([each.item], lambda item, digest: False)
+        if each.encoded is not None:
+            _write(table, each, known, report)
         new += 1
         if new >= max(_COMPACTED_FROM, compacted // 2):
             table.compact()
             new, compacted = 0, compacted + new
 
 
+def _with_content(
+    item: Item, digest: str, known: Mapping[str, dict[str, Any]], twins: Mapping[str, str]
+) -> str | None:
+    """The name of a row with the same content: the video's own, or another's that could be read."""
+    own = known.get(item.name)
+    return item.name if own is not None and own["content_hash"] == digest else twins.get(digest)
+
+
+def _copy(
+    table: IndexTable,
+    each: EncodedItem,
+    source: str,
+    known: Mapping[str, dict[str, Any]],
+    report: IndexReport,
+    gone: Set[str],
+) -> bool:
+    """Write a video by the row of one with the same content; False if another process has removed that."""
+    name, before = each.item.name, known.get(each.item.name)
+    names = user_columns(table)
+    row = table.read_row(source)
+    if row is None:
+        return False
+    own = {column: None if before is None else before[column] for column in names}
+    if source in gone:  # what was known of the video, not only of its content
+        own = {column: known[source][column] for column in names}
+    facts = {"path": name, "size": each.size, "modified": each.item.modified}
+    table.write([row | own | each.item.columns | facts])
+    if source == name and before is not None and not _differ(each.item, before):
+        report.unchanged += 1
+    elif before is not None:
+        report.changed.append(name)
+    elif source in gone:
+        report.moved[name] = source
+    else:
+        report.added.append(name)
+    return True
+
+
 def _write(table: IndexTable, each: EncodedItem, known: Mapping[str, dict[str, Any]], report: IndexReport) -> None:
+    assert each.encoded is not None  # else it is copied
     name = each.item.name
     before = known.get(name)
-    if each.encoded is None:  # the same content as before
-        assert before is not None  # or its digest would not be known
-        whole = table.read_named([name], [column for column in table.schema.names if column != "path"]).to_pylist()[0]
-        table.replace([whole | each.item.columns | {"size": each.size, "modified": each.item.modified}])
-        if _differ(each.item, before):
-            report.changed.append(name)
-        else:
-            report.unchanged += 1
-        return
     row = make_row(each.item, each.digest, each.size, each.encoded)
     if before is None:
-        table.add([row])
+        table.write([row])
         report.added.append(name)
     else:
-        table.replace([{column: before[column] for column in before if column not in FACTS} | row])
+        table.write([{column: before[column] for column in before if column not in FACTS} | row])
         report.changed.append(name)
     if isinstance(each.encoded, str):
         report.failed[name] = each.encoded

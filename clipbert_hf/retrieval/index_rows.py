@@ -23,6 +23,8 @@ VECTORS = ("vector", "clip_vectors")
 ENCODING = ("clip_seconds", "distinct_clips", "tokens", "token_shape", "clip_places")
 # Rows with this size could not be fetched, so that nothing is known of their content.
 UNKNOWN_SIZE = -1
+# By this Lance tells that two processes have inserted the same row, and lets the second one write again.
+_KEY = {"lance-schema:unenforced-primary-key": "true"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def row_schema(contrastive_size: int, columns: pa.Schema, metadata: Mapping[str,
     if taken:
         raise InvalidInputError(f"videos: an index has columns {taken} of its own; rename those of the rows")
     fields: list[tuple[str, pa.DataType]] = [
-        *(("path", pa.string()), ("content_hash", pa.string()), ("size", pa.int64()), ("modified", pa.int64())),
+        *(("content_hash", pa.string()), ("size", pa.int64()), ("modified", pa.int64())),
         ("error", pa.string()),
         ("clip_seconds", pa.list_(pa.list_(pa.float64(), 2))),
         *(("distinct_clips", pa.int32()), ("tokens", pa.large_binary())),
@@ -66,7 +68,8 @@ def row_schema(contrastive_size: int, columns: pa.Schema, metadata: Mapping[str,
     if contrastive_size:
         vector = pa.list_(pa.float32(), contrastive_size)
         fields += [("vector", vector), ("clip_vectors", pa.list_(vector))]
-    return pa.schema([*map(pa.field, *zip(*fields, strict=True)), *columns], metadata=dict(metadata))
+    path = pa.field("path", pa.string(), nullable=False, metadata=_KEY)
+    return pa.schema([path, *map(pa.field, *zip(*fields, strict=True)), *columns], metadata=dict(metadata))
 
 
 def infer_columns(items: Sequence[Item]) -> pa.Schema:

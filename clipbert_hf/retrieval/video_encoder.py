@@ -6,7 +6,7 @@ Shapes: K clips a video, k of them at a time, T frames a clip, C numbers a vecto
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +36,7 @@ class EncodedItem:
         item: The video.
         digest: Of its content, if that could be fetched.
         size: As the collection tells it, else of its content; :data:`UNKNOWN_SIZE` if that could not be fetched.
-        encoded: What the model made of it; why it could not be read; or None if its content is that of ``known``.
+        encoded: What the model made of it; why it could not be read; or None if its content is known.
     """
 
     item: Item
@@ -77,15 +77,15 @@ class VideoEncoder:
         self.processor = scorer.processor.video_processor
         self.options = complete_options(self.processor, scorer.video_options)
 
-    def encode(self, items: Iterable[Item], known: dict[str, str]) -> Iterator[EncodedItem]:
+    def encode(self, items: Iterable[Item], is_known: Callable[[Item, str], bool]) -> Iterator[EncodedItem]:
         """Encode videos in order, the next clips being decoded in the meantime.
 
         Args:
             items: The videos.
-            known: Digests by names; videos whose content is still that are not decoded.
+            is_known: Tells of a video and the digest of its content whether it is not to be decoded.
         """
         pieces: list[EncodedVideos] = []
-        for piece in ReadAhead(self._pieces(items, known)):
+        for piece in ReadAhead(self._pieces(items, is_known)):
             encoded: Encoding | str | None = piece.error
             if piece.pixels is not None and piece.error is None:
                 pieces.append(self._encode(piece.pixels, piece.indices))
@@ -96,13 +96,13 @@ class VideoEncoder:
                 pieces = []
                 yield EncodedItem(piece.item, piece.digest, piece.size, encoded)
 
-    def _pieces(self, items: Iterable[Item], known: dict[str, str]) -> Iterator[_Piece]:
+    def _pieces(self, items: Iterable[Item], is_known: Callable[[Item, str], bool]) -> Iterator[_Piece]:
         for item in items:
             digest, size = None, UNKNOWN_SIZE
             try:
                 source, digest, size = read_content(item, self.options["decoding_limits"])
                 size = size if item.size == UNKNOWN_SIZE else item.size
-                if known.get(item.name) == digest:
+                if is_known(item, digest):
                     yield _Piece(item, digest, size, is_last=True)
                 else:
                     yield from self._decode(item, source, digest, size)

@@ -68,7 +68,9 @@ class VideoIndex:
         device: str | torch.device | None = None,
         **video_options: Any,
     ) -> VideoIndex:
-        """Make an index, or go on with one: what it holds already is not encoded again, and nothing is removed.
+        """Make an index, or go on with one: what it holds as it is now is not encoded again, and nothing is removed.
+
+        Two calls at once without an accelerator each encode all that is new, but write each video once.
 
         Args:
             videos: A folder, or an iterable such as a list or a data set of paths, URLs and rows with ``"video"`` and
@@ -152,7 +154,7 @@ class VideoIndex:
         return {row["path"]: row["error"] for row in sorted(rows, key=lambda row: row["path"])}
 
     def update(self, videos: Any = None, *, accelerator: Any = None) -> IndexReport:
-        """Encode new and changed videos and remove deleted ones.
+        """Encode new and changed videos and remove deleted ones; moved ones are known by their content.
 
         Args:
             videos: The collection as it is now; None: the folder that the index was built from, or else the files that
@@ -228,7 +230,7 @@ class VideoIndex:
         rows = self.table.read(["clip_vectors"], "error IS NULL AND path = '{}'".format(item.name.replace("'", "''")))
         if len(rows):
             return video_query(matrices_of(rows["clip_vectors"])[0], pooling)
-        (each,) = self._encoder.encode([item], {})
+        (each,) = self._encoder.encode([item], lambda item, digest: False)
         if not isinstance(each.encoded, Encoding) or each.encoded.vectors is None:
             raise VideoDecodeError(item.name, "any decoder", str(each.encoded))
         return video_query(each.encoded.vectors, pooling)
