@@ -117,9 +117,7 @@ def _encode(
             new, compacted = 0, compacted + new
 
 
-def _with_content(
-    item: Item, digest: str, known: Mapping[str, dict[str, Any]], twins: Mapping[str, str]
-) -> str | None:
+def _with_content(item: Item, digest: str, known: Mapping[str, dict[str, Any]], twins: Mapping[str, str]) -> str | None:
     """The name of a row with the same content: the video's own, or another's that could be read."""
     own = known.get(item.name)
     return item.name if own is not None and own["content_hash"] == digest else twins.get(digest)
@@ -133,11 +131,11 @@ def _copy(
     report: IndexReport,
     gone: Set[str],
 ) -> bool:
-    """Write a video by the row of one with the same content; False if another process has removed that."""
+    """Write a video by the row of one with the same content; False if that is gone or has become another meanwhile."""
     name, before = each.item.name, known.get(each.item.name)
     names = user_columns(table)
     row = table.read_row(source)
-    if row is None:
+    if row is None or row["content_hash"] != each.digest:
         return False
     own = {column: None if before is None else before[column] for column in names}
     if source in gone:  # what was known of the video, not only of its content

@@ -1,7 +1,9 @@
 """Searching an index in stages, each dearer than the one before and on fewer videos.
 
-One vector a video, by an approximate index where there are many; then the vectors of all clips; then text and clips
-read together. Where the model has no vectors the last stage has to take all videos.
+One vector a video, by an approximate index where there are many; then the vectors of all clips; then text and the best
+clips read together. Where the model has no vectors the last stage has to take all videos, with all clips.
+
+Shapes: M vectors of what is looked for, K clips a video.
 """
 
 from __future__ import annotations
@@ -10,43 +12,60 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ..model.encoded_videos_clipbert import EncodedVideos, join_videos
-from ..model.pair_scoring_clipbert import ranking_scores
 from .fusion import ScoreFusion, two_stage_scores
 from .index_rows import matrices_of, tokens_of
 from .index_table import IndexTable
+from .matching import best_clips, groups_of_clips, match, with_clips
 from .moments import best_moment, matching_spans, word_moments
 from .pair_scorer import PairScorer
 from .queries import Query
 from .search_results import SearchResult, SearchResults, Stage
 
-_ROWS_AT_ONCE = 16  # with their visual tokens, a few hundred kilobytes a clip
+_CLIPS_READ_AT_ONCE = 1024  # with their visual tokens, of base size about 75 kB each
 
 
 @dataclass(frozen=True)
-class Matches:
-    """Logits of a match of a text and videos.
+class Candidate:
+    """A video that the vectors have found.
 
     Args:
-        logits: Of videos, (B,).
-        of_clips: Of the clips of each, (K,).
-        pairs_with_clips: How many clips were read together with the text.
+        path: Its name.
+        columns: The user's.
+        seconds: Start and end of its clips, (K, 2).
+        cosines: Of what is looked for and its clips, (M, K).
+        similarity: By all clips.
+        score: What candidates are ordered by.
+        matching: The logit of a match.
     """
 
-    logits: np.ndarray
-    of_clips: list[np.ndarray]
-    pairs_with_clips: int
+    path: str
+    columns: dict[str, Any]
+    seconds: np.ndarray
+    cosines: np.ndarray
+    similarity: float
+    score: float
+    matching: float | None = None
+
+    def result(self, words: Sequence[tuple[str, Sequence[int]]]) -> SearchResult:
+        """With the moments of the text and its words."""
+        of_clips = self.cosines.mean(axis=0)
+        return SearchResult(
+            *(self.path, self.score, self.similarity, self.matching),
+            best=best_moment(of_clips, self.seconds),
+            spans=matching_spans(of_clips, self.seconds),
+            words=word_moments(words, self.cosines, self.seconds),
+            columns=self.columns,
+        )
 
 
 def search_vectors(
     table: IndexTable, query: Query, columns: Sequence[str], where: str | None, candidates: int, without: str | None
-) -> SearchResults:
+) -> tuple[list[Candidate], list[Stage]]:
     """The first two stages.
 
     Args:
@@ -56,6 +75,9 @@ def search_vectors(
         where: A condition on rows.
         candidates: How many videos the vectors of whole videos leave to the second stage.
         without: A video that is not to be found.
+
+    Returns:
+        The candidates, best first, and what was compared.
     """
     limit = candidates if without is None else candidates + 1
     # The name is left out afterwards, so that a condition stands alone.
@@ -63,31 +85,21 @@ def search_vectors(
     kept = [place for place, path in enumerate(rows["path"].to_pylist()) if path != without][:candidates]
     rows = rows.take(kept)
     compared = table.count("vector IS NOT NULL" if where is None else f"({where}) AND vector IS NOT NULL")
-    results, clips_compared = [], 0
-    facts = _facts(rows, columns)
     vectors = matrices_of(rows["clip_vectors"])
-    similarities = query.similarities(vectors).tolist()
-    for (path, own, seconds), clips, similarity in zip(facts, vectors, similarities, strict=True):
-        cosines = query.cosines(clips)
-        of_clips = cosines.mean(axis=0)
-        results.append(
-            SearchResult(
-                *(path, similarity, similarity, None),
-                best=best_moment(of_clips, seconds),
-                spans=matching_spans(of_clips, seconds),
-                words=word_moments(query.words, cosines, seconds),
-                columns=own,
-            )
+    found = [
+        Candidate(path, own, seconds, query.cosines(clips), similarity, similarity)
+        for (path, own, seconds), clips, similarity in zip(
+            _facts(rows, columns), vectors, query.similarities(vectors).tolist(), strict=True
         )
-        clips_compared += len(clips)
-    results.sort(key=lambda result: -result.score)
-    return SearchResults(results, [Stage("vectors", compared, compared), Stage("clips", len(results), clips_compared)])
+    ]
+    found.sort(key=lambda each: -each.score)
+    return found, [Stage("vectors", compared, compared), Stage("clips", len(found), sum(map(len, vectors)))]
 
 
 def rerank_by_matching(
-    table: IndexTable, scorer: PairScorer, text: str, found: SearchResults, number: int
-) -> SearchResults:
-    """The last stage, of the best results of those before.
+    table: IndexTable, scorer: PairScorer, text: str, found: Sequence[Candidate], number: int, clips: int
+) -> tuple[list[Candidate], list[Stage]]:
+    """The last stage, of the best of those before.
 
     Args:
         table: The index.
@@ -95,14 +107,25 @@ def rerank_by_matching(
         text: What is looked for.
         found: By the first stages.
         number: How many of these are matched.
+        clips: With how many clips at most.
+
+    Returns:
+        All candidates, best first, and what was compared, if anything.
     """
     fusion = ScoreFusion.from_config(scorer.model.config)
     best = list(found[:number])
     if not best or (fusion is not None and fusion.weight == 0):
-        return found
-    rows = table.read_named([result.path for result in best], ["tokens", "token_shape", "clip_places"])
-    matches = match(scorer, text, tokens_of(rows))
-    first = np.array([result.score for result in found])
+        return list(found), []
+    videos = []
+    for group in groups_of_clips([len(each.seconds) for each in best], _CLIPS_READ_AT_ONCE):
+        some = [best[place] for place in group]
+        rows = table.read_named([each.path for each in some], ["tokens", "token_shape", "clip_places"])
+        videos += [
+            with_clips(video, best_clips(each.cosines, clips))
+            for video, each in zip(tokens_of(rows), some, strict=True)
+        ]
+    matches = match(scorer, text, videos)
+    first = np.array([each.score for each in found])
     matching = np.zeros_like(first)
     matching[: len(best)] = matches.logits
     if fusion is None:  # nobody chose how: both count alike among those that have both
@@ -110,12 +133,12 @@ def rerank_by_matching(
         first, matching = first - first[: len(best)].mean(), matching - matches.logits.mean()
     scores = two_stage_scores(first[None], matching[None], fusion, candidates=len(best))[0]
     logits: list[float | None] = [*matches.logits.tolist(), *[None] * (len(found) - len(best))]
-    results = [
-        replace(result, score=float(score), matching=logit)
-        for result, score, logit in zip(found, scores, logits, strict=True)
+    ranked = [
+        replace(each, score=float(score), matching=logit)
+        for each, score, logit in zip(found, scores, logits, strict=True)
     ]
-    results.sort(key=lambda result: -result.score)
-    return SearchResults(results, [*found.stages, Stage("matching", len(best), matches.pairs_with_clips)])
+    ranked.sort(key=lambda each: -each.score)
+    return ranked, [Stage("matching", len(best), matches.pairs_with_clips)]
 
 
 def search_by_matching(
@@ -134,41 +157,24 @@ def search_by_matching(
     sizes = table.read(["path", "distinct_clips"], readable)
     names, clips = sizes["path"].to_pylist(), sizes["distinct_clips"].to_numpy()
     results = []
-    # One video first, on which the weights are laid out; by the next few the time of all is told.
-    edges = [*range(min(len(names), 1)), *range(1, len(names), _ROWS_AT_ONCE), len(names)]
-    for number, (first, end) in enumerate(pairwise(edges)):
+    for number, group in enumerate(_one_then_some(clips.tolist())):
         start = time.perf_counter()
-        rows = table.read_named(names[first:end], ["tokens", "token_shape", "clip_places", "clip_seconds", *columns])
+        some = [names[place] for place in group]
+        rows = table.read_named(some, ["tokens", "token_shape", "clip_places", "clip_seconds", *columns])
         results += _matched(scorer, text, rows, columns)
         if number == min(1, len(names) - 1):
-            seconds = (time.perf_counter() - start) * clips.sum() / clips[first:end].sum()
+            seconds = (time.perf_counter() - start) * clips.sum() / clips[group].sum()
             _warn_of_all(len(names), int(clips.sum()), seconds)
     results.sort(key=lambda result: -result.score)
     return SearchResults(results, [Stage("matching", len(names), int(clips.sum()))])
 
 
-def match(scorer: PairScorer, text: str, videos: Sequence[EncodedVideos]) -> Matches:
-    """Score a text with videos, those of one layout together."""
-    tokens = dict(scorer.processor(text=[text]))
-    logits, of_clips = np.zeros(len(videos)), [np.zeros(0)] * len(videos)
-    for places in _of_equal_layout(videos):
-        joined = join_videos([videos[place] for place in places])
-        output = scorer.core.score_pairs(**tokens, videos=joined)
-        assert output.logits is not None  # each task has them
-        assert output.clip_logits is not None
-        logits[places] = ranking_scores(output.logits)[0].float().cpu().numpy()
-        for place, row in zip(places, ranking_scores(output.clip_logits)[0].float().cpu().numpy(), strict=True):
-            of_clips[place] = row
-    return Matches(logits, of_clips, sum(len(video.tokens) for video in videos))
-
-
-def _of_equal_layout(videos: Sequence[EncodedVideos]) -> Iterator[list[int]]:
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for place, video in enumerate(videos):
-        groups.setdefault(video.layout, []).append(place)
-    for group in groups.values():
-        for first in range(0, len(group), _ROWS_AT_ONCE):
-            yield group[first : first + _ROWS_AT_ONCE]
+def _one_then_some(clips: list[int]) -> Iterator[list[int]]:
+    """One video first, on which the weights are laid out; by the next few the time of all is told."""
+    if clips:
+        yield [0]
+    for group in groups_of_clips(clips[1:], _CLIPS_READ_AT_ONCE // 8):
+        yield [place + 1 for place in group]
 
 
 def _matched(scorer: PairScorer, text: str, rows: pa.Table, columns: Sequence[str]) -> list[SearchResult]:

@@ -15,7 +15,7 @@ class Stage:
 
     Args:
         name: ``"vectors"``: one vector a video, by an approximate index where there are many; ``"clips"``: the vectors
-            of all clips; ``"matching"``: text and clip read together.
+            of all clips; ``"matching"``: text and clip read together, of long videos the best clips.
         pairs: Of the text and a video, that were compared.
         pairs_with_clips: Of the text and a clip; in ``"vectors"`` as many as pairs.
     """

@@ -182,10 +182,11 @@ class VideoIndex:
         where: str | None = None,
         candidates: int = 200,
         rerank: int = 50,
+        matching_clips: int = 16,
     ) -> SearchResults:
         """Find videos.
 
-        By one vector a video, then by the vectors of all clips of the best, then by reading the text together with all
+        By one vector a video, then by the vectors of all clips of the best, then by reading the text together with
         clips of the best of these. Scores of the last two are added up as ``config.score_fusion`` says; where it does
         not, each standardised among the videos that have both.
 
@@ -197,6 +198,9 @@ class VideoIndex:
             where: A condition in SQL on columns, such as ``"year > 2020 AND title LIKE '%sea%'"``.
             candidates: How many videos the first stage leaves.
             rerank: How many the second stage leaves; 0: none is matched.
+            matching_clips: With how many clips at most each of these is matched, an hour-long video too: those that fit
+                the text best by their vectors. 16 is how many the paper takes of a video in inference. A model without
+                vectors, which cannot tell them, is matched with all.
 
         Raises:
             InvalidInputError: If not one of text and video is given, a number is not positive, ``where`` is no
@@ -205,9 +209,10 @@ class VideoIndex:
         """
         if (text is None) == (video is None):
             raise InvalidInputError("search: expected a text or a video, one of both")
-        if top_k < 1 or candidates < 1 or rerank < 0:
+        if min(top_k, candidates, matching_clips) < 1 or rerank < 0:
             raise InvalidInputError(
-                f"top_k and candidates must be at least 1, rerank at least 0; got {top_k}, {candidates}, {rerank}"
+                "top_k, candidates and matching_clips must be at least 1, rerank at least 0; got "
+                f"{top_k}, {candidates}, {matching_clips}, {rerank}"
             )
         columns = user_columns(self.table)
         if "vector" not in self.table.schema.names:
@@ -220,10 +225,11 @@ class VideoIndex:
         else:
             (item,) = list_items([video])
             query, without = self._video_query(item), item.name
-        found = search_vectors(self.table, query, columns, where, max(candidates, top_k, rerank), without)
+        best, stages = search_vectors(self.table, query, columns, where, max(candidates, top_k, rerank), without)
         if text is not None:
-            found = rerank_by_matching(self.table, self.scorer, text, found, rerank)
-        return SearchResults(found[:top_k], found.stages)
+            best, last = rerank_by_matching(self.table, self.scorer, text, best, rerank, matching_clips)
+            stages += last
+        return SearchResults([each.result(query.words) for each in best[:top_k]], stages)
 
     def _video_query(self, item: Item) -> Query:
         pooling = self.scorer.model.config.contrastive_pooling

@@ -1,15 +1,18 @@
-"""A small retrieval model in a folder, and videos in memory."""
+"""Small retrieval models in folders, videos in memory and in files, and an index of these."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from reference_inputs import tiny_config
+from video_indexes import build, save_model, write_video
 
 from clipbert_hf import ClipBertForVideoTextRetrieval, ClipBertProcessor
+from clipbert_hf.retrieval.video_index import VideoIndex
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +39,35 @@ def make_frames(seed: int, number: int = 30, height: int = 48, width: int = 64) 
 @pytest.fixture
 def frames():
     return make_frames
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory) -> Path:
+    return save_model(tmp_path_factory.mktemp("models") / "contrastive", contrastive_size=8)
+
+
+@pytest.fixture(scope="session")
+def originals(tmp_path_factory) -> Path:
+    """Seven videos, one of them long, one cut short."""
+    folder = tmp_path_factory.mktemp("videos")
+    for seed in range(5):
+        write_video(folder / f"{seed}.mp4", seed)
+    write_video(folder / "it's long.mp4", 5, seconds=21)
+    content = write_video(folder / "torn.mp4", 6).read_bytes()
+    (folder / "torn.mp4").write_bytes(content[: len(content) // 2])
+    return folder
+
+
+@pytest.fixture
+def folder(originals, tmp_path) -> Path:
+    return shutil.copytree(originals, tmp_path / "videos")
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("index")
+
+
+@pytest.fixture(scope="session")
+def index(originals, model, uninterrupted) -> VideoIndex:
+    return build(originals, uninterrupted, model)
