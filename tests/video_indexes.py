@@ -22,11 +22,12 @@ SIZES = {
 }
 
 
-def save_model(folder: Path, seed: int = 0, **options) -> Path:
+def save_model(folder: Path, seed: int = 0, words: list[str] = WORDS[5:], **options) -> Path:
     folder.mkdir()
-    (folder / "vocab.txt").write_text("\n".join(WORDS))
+    words = [*WORDS[:5], *words]
+    (folder / "vocab.txt").write_text("\n".join(words))
     torch.manual_seed(seed)
-    model = ClipBertForVideoTextRetrieval(ClipBertConfig(vocab_size=len(WORDS), **{**SIZES, **options})).eval()
+    model = ClipBertForVideoTextRetrieval(ClipBertConfig(vocab_size=len(words), **{**SIZES, **options})).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("weight") and ("encoder" in name or "visual" in name) and parameter.ndim == 2:
