@@ -29,7 +29,7 @@ test: lint
 
 # All of that and the long tests too, with what some tests skip where it is missing; torchcodec needs FFmpeg's libraries.
 test-all: lint
-	$(BIN)/python -m pip install --editable ".[dev,torchcodec]" deepspeed
+	$(BIN)/python -m pip install --editable ".[dev,torchcodec,cluster,mteb]" deepspeed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "" --cov --cov-report= $(APART:%=--ignore=%)
 	for tests in $(APART); do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m pytest $$tests -m "" --cov --cov-append --cov-report= || exit 1; \
