@@ -14,12 +14,14 @@ from functools import partial
 from typing import Any
 
 from clipbert_hf.training import (
+    Row,
     create_model,
     create_processor,
     create_question_loader,
     load_task_splits,
     open_run,
     parse_recipe,
+    rows_to_calibrate,
     run_script,
     train_and_test,
 )
@@ -49,12 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         create_question_loader, recipe=recipe, processor=processor, collate=collate, single_clip=single_clip
     )
 
-    def evaluation_loader(split: str, clips: list[int]) -> Any:
-        return loader(splits[split], clips=clips) if split in splits else None
+    def evaluation_loader(rows: list[Row], clips: list[int]) -> Any:
+        return loader(rows, clips=clips) if rows else None
 
     def task(clips: list[int]) -> MultipleChoiceTask:
         return MultipleChoiceTask(model.config.score_aggregation, recipe.clips_seen(clips), recipe.answer_by)
 
+    most_clips = [max(recipe.inference_clips)]
     return train_and_test(
         accelerator,
         model,
@@ -62,9 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         recipe,
         task=task([recipe.validation_clips]),
         train_loader=loader(splits["train"], clips=recipe.training_clips, training=True),
-        validation_loader=evaluation_loader("validation", [recipe.validation_clips]),
+        validation_loader=evaluation_loader(splits.get("validation", []), [recipe.validation_clips]),
+        calibration_task=task(most_clips),
+        calibration_loader=evaluation_loader(rows_to_calibrate(recipe, splits), most_clips),
         test_task=task(recipe.inference_clips),
-        test_loader=evaluation_loader("test", recipe.inference_clips),
+        test_loader=evaluation_loader(splits.get("test", []), recipe.inference_clips),
     )
 
 

@@ -7,6 +7,7 @@ of :mod:`.evaluation_modules` also load by their paths.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .calibration import accuracy_by_coverage, expected_calibration_error, reliability
 from .choice_accuracy import choice_accuracy
 from .count_error import count_error
 from .qa_accuracy import qa_accuracy
@@ -34,10 +35,13 @@ __all__ = [
     "QAAccuracy",
     "Retrieval",
     "VQAScore",
+    "accuracy_by_coverage",
     "choice_accuracy",
     "count_error",
     "dual_softmax",
+    "expected_calibration_error",
     "qa_accuracy",
+    "reliability",
     "retrieval_metrics",
     "soft_scores",
     "vqa_score",

@@ -1,5 +1,6 @@
 """Configuration of the ClipBERT models."""
 
+import math
 import os
 from typing import Any
 
@@ -67,6 +68,9 @@ class ClipBertConfig(PreTrainedConfig):
         sep_token_id: Of the tokenizer.
         score_fusion: How search adds the similarity of the contrastive head and the score of a match:
             ``first_stage_std``, ``matching_std`` and ``weight``, found on validation data. None: not found yet.
+        calibration_temperature: By what aggregated logits are divided before they become probabilities, so that these
+            tell how often answers are right (Guo et al., 2017). Logits, losses and ranks stay as they are. Training
+            here finds it on validation data; after any other training it no longer holds. 1: as published.
 
     Raises:
         InvalidInputError: If a value is outside what is allowed, here or when it is assigned later; the message names
@@ -121,6 +125,7 @@ class ClipBertConfig(PreTrainedConfig):
     cls_token_id: int | None = None
     sep_token_id: int | None = None
     score_fusion: dict[str, float] | None = None
+    calibration_temperature: float | int = 1.0
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.check_sizes()
@@ -134,6 +139,8 @@ class ClipBertConfig(PreTrainedConfig):
             raise InvalidInputError(f"{name} must be one of {', '.join(_CHOICES[name])}; got {value!r}")
         if name in _AT_LEAST and value < _AT_LEAST[name]:
             raise InvalidInputError(f"{name} must be at least {_AT_LEAST[name]}; got {value}")
+        if name == "calibration_temperature" and not 0 < value < math.inf:
+            raise InvalidInputError(f"{name} must be a positive number; got {value}")
         super().__setattr__(name, value)
 
     def check_sizes(self) -> None:

@@ -740,6 +740,16 @@ def aggregate_clip_logits(
     raise InvalidInputError(f"score_aggregation must be one of mean, max, lse; got {score_aggregation!r}")
 
 
+def calibrate_logits(logits: torch.Tensor, config: ClipBertConfig) -> torch.Tensor:
+    """Divide logits by the temperature found on validation data; their softmax or sigmoid is a confidence then.
+
+    Args:
+        logits: Aggregated over clips, or of single clips, of any shape.
+        config: Of the model; with ``calibration_temperature`` 1 the same bits come back.
+    """
+    return logits if config.calibration_temperature == 1 else logits / config.calibration_temperature
+
+
 # --- Heads, one a task ---
 
 
@@ -1041,7 +1051,7 @@ class ClipBertForVideoTextRetrieval(ClipBertContrastiveScorer):
         clip_logits, logits = self._aggregate(self.classifier(self.dropout(outputs.pooler_output)))
         loss = None
         if self.config.retrieval_loss == "rank":
-            scores = logits.squeeze(-1).sigmoid()
+            scores = calibrate_logits(logits, self.config).squeeze(-1).sigmoid()
             if labels is not None:
                 video_of_text = match_texts_to_videos(
                     texts_per_video,
@@ -1051,7 +1061,7 @@ class ClipBertForVideoTextRetrieval(ClipBertContrastiveScorer):
                 )
                 loss = rank_loss(logits, labels, video_of_text, self.config.rank_margin)
         else:
-            scores = logits.softmax(-1)[:, 1]
+            scores = calibrate_logits(logits, self.config).softmax(-1)[:, 1]
             if labels is not None:
                 loss = classification_loss(logits, labels)
         return ClipBertRetrievalOutput(

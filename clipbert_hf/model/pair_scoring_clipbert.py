@@ -24,7 +24,12 @@ from .encoded_videos_clipbert import EncodedVideos, find_distinct_clips
 from .folded_backbone_clipbert import prepare_backbone
 from .inputs_clipbert import check_rank, check_text_inputs, check_visual_inputs
 from .losses_clipbert import at_least_fp32
-from .modeling_clipbert import ClipBertClipScorer, ScoreAggregation, aggregate_clip_logits
+from .modeling_clipbert import (
+    ClipBertClipScorer,
+    ScoreAggregation,
+    aggregate_clip_logits,
+    calibrate_logits,
+)
 from .prepared_encoder_clipbert import (
     PlainEncoder,
     PreparedEncoder,
@@ -359,13 +364,17 @@ class BlockSize:
 
 
 def scores_of(model: ClipBertClipScorer, logits: torch.Tensor) -> torch.Tensor:
-    """What a task compares, from aggregated logits (…, L); see :class:`ClipBertPairsOutput`."""
+    """What a task compares, from aggregated logits (…, L); see :class:`ClipBertPairsOutput`.
+
+    Probabilities are calibrated; the logit of a choice and the number of a regression are as they are.
+    """
+    if is_kind(model, "ClipBertForMultipleChoice", "ClipBertForVideoRegression"):
+        return logits.squeeze(-1)
+    logits = calibrate_logits(logits, model.config)
     if is_kind(model, "ClipBertForVideoTextRetrieval") and model.config.retrieval_loss == "rank":
         return logits.squeeze(-1).sigmoid()
     if is_kind(model, "ClipBertForVideoTextRetrieval", "ClipBertForPreTraining"):
         return logits.softmax(-1)[..., 1]
-    if is_kind(model, "ClipBertForMultipleChoice", "ClipBertForVideoRegression"):
-        return logits.squeeze(-1)
     return logits.sigmoid() if model.config.problem_type == "multi_label_classification" else logits.softmax(-1)
 
 

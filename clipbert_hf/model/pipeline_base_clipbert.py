@@ -11,6 +11,7 @@ from transformers import Pipeline
 
 from ..errors import InvalidInputError
 from ..video.reading_ahead import ReadAhead
+from .modeling_clipbert import calibrate_logits
 from .pair_scoring_clipbert import ClipBertPairScorer
 from .pipeline_inputs_clipbert import as_rows
 
@@ -21,7 +22,7 @@ class VideoScores(NamedTuple):
     Args:
         row: The row that the pipeline was given.
         is_single: Whether that row asks one thing, not a list of them.
-        logits: (texts, labels), (questions, choices).
+        logits: (texts, labels), (questions, choices), in fp32 and calibrated, as the next.
         clip_logits: The same of each clip, (texts, clips, labels).
         clip_seconds: Start and end of each clip, (clips, 2).
     """
@@ -47,6 +48,8 @@ class ClipBertPipeline(Pipeline):
 
     # The columns of a row beside the video; the first of them is what the processor calls text.
     columns: ClassVar[tuple[str, ...]]
+    # Whether one answer is given, which can be withheld.
+    can_abstain: ClassVar[bool] = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -57,12 +60,27 @@ class ClipBertPipeline(Pipeline):
         self._scorer: ClipBertPairScorer | None = None
 
     def _sanitize_parameters(
-        self, top_k: int | None = None, return_clip_scores: bool | None = None, **video_options: Any
+        self,
+        top_k: int | None = None,
+        return_clip_scores: bool | None = None,
+        abstain_below: float | None = None,
+        **video_options: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        options = {"top_k": top_k, "return_clip_scores": return_clip_scores}
+        options = {"top_k": top_k, "return_clip_scores": return_clip_scores, "abstain_below": abstain_below}
         if top_k is not None and top_k < 1:
             raise InvalidInputError(f"top_k must be at least 1; got {top_k}")
+        if abstain_below is not None:
+            self._check_abstaining(abstain_below)
         return video_options, {}, {name: value for name, value in options.items() if value is not None}
+
+    def _check_abstaining(self, abstain_below: float) -> None:
+        if not self.can_abstain:
+            raise InvalidInputError(
+                "abstain_below is for pipelines that give an answer; this one gives the probability that a text "
+                "matches a video, which a threshold of yours can be compared with"
+            )
+        if not 0 <= abstain_below <= 1:
+            raise InvalidInputError(f"abstain_below must be a probability, from 0 to 1; got {abstain_below}")
 
     def _call(self, video: Any, about: Mapping[str, Any], **kwargs: Any) -> Any:
         return super().__call__(as_rows(video, about), **kwargs)
@@ -162,11 +180,21 @@ class ClipBertPipeline(Pipeline):
         return {name: tokens[name] for name in ("input_ids", "attention_mask")}
 
     def postprocess(
-        self, model_outputs: dict[str, Any], top_k: int | None = None, return_clip_scores: bool = False
+        self,
+        model_outputs: dict[str, Any],
+        top_k: int | None = None,
+        return_clip_scores: bool = False,
+        abstain_below: float | None = None,
     ) -> Any:
         """Turn scores into answers: of the only thing that was asked, or a list."""
         scores = VideoScores(*model_outputs["output"])
+        scores = scores._replace(
+            logits=calibrate_logits(scores.logits.float(), self.model.config),
+            clip_logits=calibrate_logits(scores.clip_logits.float(), self.model.config),
+        )
         answers = self._answers(scores, top_k=top_k, return_clip_scores=return_clip_scores)
+        if abstain_below is not None:
+            answers = [abstain(ranked, abstain_below) for ranked in answers]
         return answers[0] if scores.is_single else answers
 
     def _answers(self, scores: VideoScores, *, top_k: int | None, return_clip_scores: bool) -> list[Any]:
@@ -182,6 +210,20 @@ class ClipBertPipeline(Pipeline):
         """
         self.model.save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory, **kwargs)
+
+
+def abstain(ranked: list[dict[str, Any]], below: float) -> list[dict[str, Any]]:
+    """Withhold answers of which the best is too unsure.
+
+    Args:
+        ranked: Answers to a question, best first.
+        below: The least score.
+
+    Returns:
+        The answers; or ``[{"answer": None, "score": …}]`` with the score of the best, and its clips if there were.
+    """
+    best = ranked[0]
+    return ranked if best["score"] >= below else [{**best, "answer": None}]
 
 
 def with_clips(

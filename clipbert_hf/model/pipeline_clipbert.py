@@ -23,6 +23,8 @@ class VideoQuestionAnsweringPipeline(ClipBertPipeline):
         num_clips: How many clips, spread over the video; by default the processor's.
         return_clip_scores: Add ``"clips"`` to each answer: the score of that answer in each clip alone, with the
             clip's start and end in seconds, which shows the moment that decided.
+        abstain_below: The least score of an answer: where the best has less, the list of answers is
+            ``[{"answer": None, "score": …}]`` with the score of the answer that is withheld.
         batch_size: How many videos at once.
         num_workers: How many processes decode videos; by default none beside this one.
         **video_options: Other options of the video processor, such as ``num_frames`` or ``decoding_backend``.
@@ -62,7 +64,6 @@ class VideoQuestionAnsweringPipeline(ClipBertPipeline):
         return answers
 
     def _scores(self, logits: torch.Tensor) -> torch.Tensor:
-        logits = logits.float()
         # Soft labels (image VQA) train one independent score an answer.
         is_multi_label = self.model.config.problem_type == "multi_label_classification"
         return logits.sigmoid() if is_multi_label else logits.softmax(-1)
@@ -77,7 +78,7 @@ class VideoMultipleChoicePipeline(ClipBertPipeline):
         choices: The choices, a list of strings; for a list of questions, a list of them for each. With several
             videos: one list for all, or one for each.
         top_k: How many choices, best first; by default all.
-        num_clips, return_clip_scores, batch_size, num_workers, **video_options: As there.
+        num_clips, return_clip_scores, abstain_below, batch_size, num_workers, **video_options: As there.
 
     Returns:
         ``[{"answer": "a dog", "score": 0.93}, …]``, where scores of a question add up to 1.
@@ -98,8 +99,8 @@ class VideoMultipleChoicePipeline(ClipBertPipeline):
         answers = []
         of_questions = zip(
             scores.row["choices"],
-            scores.logits.float().softmax(-1),
-            scores.clip_logits.float().softmax(-1),
+            scores.logits.softmax(-1),
+            scores.clip_logits.softmax(-1),
             strict=True,
         )
         for choices, of_choices, of_clips in of_questions:
@@ -138,6 +139,7 @@ class VideoTextMatchingPipeline(ClipBertPipeline):
     """
 
     columns: ClassVar[tuple[str, ...]] = ("text",)
+    can_abstain: ClassVar[bool] = False
 
     def __call__(self, video: Any = None, text: Any = None, **kwargs: Any) -> Any:
         """Score; see the class."""
@@ -156,7 +158,6 @@ class VideoTextMatchingPipeline(ClipBertPipeline):
         ]
 
     def _scores(self, logits: torch.Tensor) -> torch.Tensor:
-        logits = logits.float()
         return logits[..., 0].sigmoid() if logits.shape[-1] == 1 else logits.softmax(-1)[..., 1]
 
 

@@ -14,7 +14,7 @@ from ..model.processing_clipbert import ClipBertProcessor
 # Parts of a configuration that change no vector: names, files and versions, and how scores are put together later.
 _NAMES = frozenset(
     {"architectures", "auto_map", "custom_pipelines", "dtype", "id2label", "label2id", "transformers_version"}
-    | {"_name_or_path", "score_fusion", "score_aggregation", "problem_type"}
+    | {"_name_or_path", "score_fusion", "score_aggregation", "problem_type", "calibration_temperature"}
 )
 # Options of a video processor that decide whether a video is read, not what is made of it.
 _READING = frozenset({"auto_map", "decoding_backend", "decoding_limits", "processor_class", "video_processor_type"})

@@ -153,6 +153,7 @@ class PairScorer:
         blocks: ScoreBlocks | None = None
         if resume_dir is not None:
             options = {**self.processor.video_processor.to_dict(), **self.video_options, "dtype": str(self.core.dtype)}
+            options["calibration_temperature"] = self.model.config.calibration_temperature
             blocks = ScoreBlocks(resume_dir, describe_job(self.model, tokens, sources, options))
         columns = blocks.read() if blocks is not None else {}
         if accelerator is not None:

@@ -13,6 +13,7 @@ It comes with the extra ``train``: ``pip install "clipbert_hf[train]"``.
 """
 
 try:
+    from .calibration import rows_to_calibrate
     from .checkpoints import CheckpointError
     from .data.clips import ClipSamples, ClipSettings, QuestionSettings, QuestionTaskSettings, create_question_loader
     from .data.loaders import create_loader, group_by_video, group_rows
@@ -59,6 +60,7 @@ __all__ = [
     "load_task_splits",
     "open_run",
     "parse_recipe",
+    "rows_to_calibrate",
     "run_script",
     "setting",
     "train",

@@ -44,7 +44,8 @@ class Task(Protocol):
     # A task may also have a text ``evaluation_size``: how much there is to do in an evaluation, such as its pairs. And
     # ``begin_step(accelerator, model, batches)``, told the micro-batches of a step before their losses are taken: for a
     # loss that is no sum over samples. And ``adopt(model, metrics)``, told before the test what the validation found
-    # for the weights that are kept.
+    # for the weights that are kept. And ``predictions(records)``: what the test predicted, a mapping for each sample or
+    # question, which becomes predictions.jsonl.
 
 
 def begin_step(task: Task, accelerator: Accelerator, model: nn.Module, batches: list[Any]) -> None:
@@ -61,6 +62,12 @@ def adopt(task: Task, model: nn.Module, metrics: Mapping[str, float]) -> None:
         method(model, metrics)
 
 
+def predictions_of(task: Task, records: list[Any]) -> list[dict[str, Any]]:
+    """What a task predicted, if it tells."""
+    method = getattr(task, "predictions", None)
+    return [] if method is None else method(records)
+
+
 def evaluate(
     accelerator: Accelerator,
     model: nn.Module,
@@ -71,6 +78,7 @@ def evaluate(
     unreadable: UnreadableVideos | None = None,
     should_stop: Callable[[], bool] = never_stop,
     announces: bool = True,
+    on_records: Callable[[list[Any]], None] | None = None,
 ) -> dict[str, float]:
     """Evaluate a model.
 
@@ -83,6 +91,7 @@ def evaluate(
         unreadable: Counts videos that cannot be read; None: such a video is an error.
         should_stop: Whether the evaluation is to be given up, asked after each batch.
         announces: Whether to say what it will cost: how much there is to do, and about how long it will take.
+        on_records: Told the records of all samples, in every process.
 
     Returns:
         ``task.metrics`` over all samples of all processes, without the duplicates that fill up the last batch.
@@ -109,6 +118,8 @@ def evaluate(
     finally:
         model.train(was_training)
     unreadable.gather()
+    if on_records is not None:
+        on_records(records)
     return task.metrics(records)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from datasets_scripts.errors import DatasetError
 
 from ..errors import ClipBertError
 from ..model.processing_clipbert import ClipBertProcessor
+from .calibration import AnswerTask, CalibrationTask
 from .data.clips import TaskOnPixels
 from .dry_run import try_out
-from .evaluation import Task, adopt, evaluate
+from .evaluation import Task, adopt, evaluate, predictions_of
 from .faults import KEY, PreemptedError, StopRequest, UnreadableVideos
 from .loop import train
 from .model_card import write_model_card
@@ -88,6 +90,8 @@ def train_and_test(
     validation_loader: DataLoader[Any] | None,
     test_task: Task,
     test_loader: DataLoader[Any] | None,
+    calibration_task: AnswerTask | None = None,
+    calibration_loader: DataLoader[Any] | None = None,
 ) -> dict[str, Any]:
     """Train, evaluate on the test split if there is one, and close the run; without training evaluate what there is.
 
@@ -101,6 +105,8 @@ def train_and_test(
         validation_loader: Likewise.
         test_task: For the test.
         test_loader: Not prepared yet.
+        calibration_task: Whose confidences are to be calibrated after training.
+        calibration_loader: Of validation data, not prepared yet; None: nothing is calibrated.
 
     Returns:
         The content of results.json. A slash in the name of a metric becomes a level.
@@ -114,8 +120,13 @@ def train_and_test(
             "there is nothing to do: no training, and neither a split 'validation' nor 'test' to evaluate"
         )
     task, test_task = (TaskOnPixels(each, processor.video_processor) for each in (task, test_task))
+    calibrating = None
+    if calibration_task is not None and calibration_loader is not None:
+        calibrating = TaskOnPixels(CalibrationTask(calibration_task), processor.video_processor)
     if recipe.dry_run:
         evaluations = [("validation", task, validation_loader), ("test", test_task, test_loader)]
+        if calibrating is not None:
+            evaluations.insert(1, ("calibration", calibrating, calibration_loader))
         return try_out(accelerator, model, recipe, (task, train_loader), evaluations)
     unreadable = UnreadableVideos(accelerator, skip=recipe.on_unreadable_video == "skip", output_dir=recipe.output_dir)
     try:
@@ -132,15 +143,16 @@ def train_and_test(
                 begin=lambda: begin_run(accelerator, recipe),
                 **watched,
             )
+            evaluate_split: Callable[..., dict[str, float]] = partial(_evaluate_split, accelerator, trained, **watched)
             validation = summary.metrics
-            if validation_loader is not None and not recipe.trains:  # otherwise it was evaluated in training
-                loader = accelerator.prepare(validation_loader)
-                validation = evaluate(accelerator, trained, loader, task, name="validation", **watched)
+            if not recipe.trains:  # otherwise it was evaluated in training
+                validation = evaluate_split("validation", validation_loader, task)
+            calibration = {} if calibrating is None else evaluate_split("calibration", calibration_loader, calibrating)
+            if calibrating is not None:
+                adopt(calibrating, trained, calibration)
             adopt(test_task, trained, validation)
-            test = {}
-            if test_loader is not None:
-                loader = accelerator.prepare(test_loader)
-                test = evaluate(accelerator, trained, loader, test_task, name="test", **watched)
+            records: list[Any] = []
+            test = evaluate_split("test", test_loader, test_task, on_records=records.extend)
     except PreemptedError:
         accelerator.end_training()
         raise
@@ -150,11 +162,38 @@ def train_and_test(
         "stall_share": None if summary.stall_share is None else round(summary.stall_share, 3),
         "best_step": summary.best_step,
         "validation": nest(validation),
+        **({"calibration": nest(calibration)} if calibration else {}),
         "test": nest(test),
         **nest(unreadable.counts()),
     }
+    write_predictions(accelerator, recipe, predictions_of(test_task, records))
     close_run(accelerator, trained, processor, recipe, results)
     return results
+
+
+def _evaluate_split(
+    accelerator: Accelerator, model: nn.Module, name: str, loader: DataLoader[Any] | None, task: Task, **options: Any
+) -> dict[str, float]:
+    """Evaluate a split, if there is one; its loader is not prepared yet."""
+    if loader is None:
+        return {}
+    return evaluate(accelerator, model, accelerator.prepare(loader), task, name=name, **options)
+
+
+def write_predictions(accelerator: Accelerator, recipe: LoopSettings, predictions: list[dict[str, Any]]) -> None:
+    """Write what the test predicted, a line a question, into predictions.jsonl, for reports and for reading.
+
+    Args:
+        accelerator: Of the run; its main process writes.
+        recipe: The settings.
+        predictions: What a task told; with none of them, a file of an earlier run in the same folder goes.
+    """
+    path = Path(recipe.output_dir) / "predictions.jsonl"
+    if not accelerator.is_main_process:
+        return
+    path.unlink(missing_ok=True)
+    if predictions:
+        path.write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in predictions), "utf-8")
 
 
 def close_run(

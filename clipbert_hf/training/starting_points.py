@@ -133,6 +133,8 @@ def create_model(
         RecipeError: If the model's settings have an unknown key, or if a head would be new and is not to be trained.
     """
     model = _create_model(model_class, start, processor, labels, trains)
+    if trains:
+        model.config.calibration_temperature = 1.0  # what was found for other weights says nothing of these
     for name, parameter in model.named_parameters():
         if any(_FROZEN[part] in name for part in start.frozen):
             parameter.requires_grad_(False)

@@ -90,3 +90,16 @@ def test_a_file_beside_a_repository_brings_no_code(tmp_path):
     with saving_repository(tmp_path / "repository"):
         ClipBertConfig().to_json_file(tmp_path / "c.json")
     assert [path.name for path in tmp_path.iterdir()] == ["c.json"]
+
+
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf")])
+def test_a_temperature_is_positive(value):
+    with pytest.raises(InvalidInputError, match="calibration_temperature must be a positive number"):
+        ClipBertConfig(calibration_temperature=value)
+
+
+def test_a_published_configuration_has_no_temperature(tmp_path):
+    ClipBertConfig().save_pretrained(tmp_path)
+    assert ClipBertConfig.from_pretrained(tmp_path).calibration_temperature == 1
+    ClipBertConfig(calibration_temperature=1.7).save_pretrained(tmp_path)
+    assert ClipBertConfig.from_pretrained(tmp_path).calibration_temperature == 1.7

@@ -167,6 +167,24 @@ def test_scores_are_what_the_task_compares():
     torch.testing.assert_close(output.scores, output.logits.sigmoid())
 
 
+@pytest.mark.parametrize("options", [{}, {"retrieval_loss": "rank"}])
+def test_a_temperature_changes_probabilities_alone(options):
+    ids, pixels = inputs()
+    model = make(**options)
+    scorer = ClipBertPairScorer(model, pairs_at_once=8)
+    videos = scorer.encode_videos(pixels)
+    published = scorer.score_pairs(ids, MASK, videos=videos)
+    model.config.calibration_temperature = 1.7
+    calibrated = scorer.score_pairs(ids, MASK, videos=videos)
+    assert torch.equal(calibrated.logits, published.logits)
+    logits = published.logits / 1.7
+    expected = logits[..., 0].sigmoid() if options else logits.softmax(-1)[..., 1]
+    torch.testing.assert_close(calibrated.scores, expected)
+    with torch.no_grad():
+        of_forward = model(ids[:1], MASK[:1], pixels[:1])
+    torch.testing.assert_close(of_forward.scores, expected[0, :1])
+
+
 def test_padding_may_be_anywhere_but_first():
     mask = torch.tensor([[1, 0, 1, 1, 0, 0, 1], [1] * 7, [1, 1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 1, 1], [1] + [0] * 6])
     assert_equal_to_forward(make(), mask=mask)

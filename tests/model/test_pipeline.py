@@ -403,3 +403,55 @@ def test_the_other_pipelines_save_and_load(choose, match, folder, tmp_path, task
     assert [one["score"] for one in loaded(path, *about)] == pytest.approx(
         [one["score"] for one in made(path, *about)], abs=1e-5
     )
+
+
+@pytest.fixture
+def temperature(pipe, choose, match):
+    """Makes all pipelines half as sure as their logits."""
+    for each in (pipe, choose, match):
+        each.model.config.calibration_temperature = 2.0
+    yield 2.0
+    for each in (pipe, choose, match):
+        each.model.config.calibration_temperature = 1.0
+
+
+def test_a_temperature_changes_scores_and_no_order(pipe, choose, match, folder, temperature):
+    path = folder / "0.mp4"
+    inputs = pipe.processor(text="what ?", videos=path)
+    with torch.no_grad():
+        output = pipe.model(**inputs)
+    expected = (output.logits[0] / temperature).softmax(-1)
+    answers = pipe(path, "what ?", return_clip_scores=True)
+    assert [answer["answer"] for answer in answers] == [ANSWERS[place] for place in output.logits[0].argsort().flip(0)]
+    best = expected.argmax()
+    assert answers[0]["score"] == pytest.approx(expected[best].item(), abs=1e-5)
+    of_clips = (output.clip_logits[0] / temperature).softmax(-1)[:, best].tolist()
+    assert [clip["score"] for clip in answers[0]["clips"]] == pytest.approx(of_clips, abs=1e-5)
+    chosen = choose(path, "what ?", ["it", "color"])
+    with torch.no_grad():
+        logits = choose.model(**choose.processor(text="what ?", videos=path, choices=["it", "color"])).logits[0]
+    assert chosen[0]["score"] == pytest.approx((logits / temperature).softmax(-1).max().item(), abs=1e-5)
+    with torch.no_grad():
+        logits = match.model(**match.processor(text="red ?", videos=path)).logits[0]
+    assert match(path, "red ?")["score"] == pytest.approx((logits / temperature).softmax(-1)[1].item(), abs=1e-5)
+
+
+def test_unsure_answers_are_withheld(pipe, choose, folder):
+    path = folder / "0.mp4"
+    answers = pipe(path, "what ?", return_clip_scores=True)
+    best = answers[0]
+    assert pipe(path, "what ?", return_clip_scores=True, abstain_below=best["score"] - 1e-4) == answers
+    withheld = pipe(path, "what ?", return_clip_scores=True, abstain_below=best["score"] + 1e-4)
+    assert withheld == [{"answer": None, "score": best["score"], "clips": best["clips"]}]
+    two = pipe(path, ["what ?", "is it ?"], abstain_below=1.0, top_k=2)
+    assert [[answer["answer"] for answer in of_question] for of_question in two] == [[None], [None]]
+    assert choose(path, "what ?", ["it", "color"], abstain_below=1.0)[0]["answer"] is None
+    batch = pipe([path, path], "what ?", abstain_below=1.0, batch_size=2)
+    assert [of_video[0]["answer"] for of_video in batch] == [None, None]
+
+
+def test_wrong_thresholds_are_refused(pipe, match, folder):
+    with pytest.raises(InvalidInputError, match="abstain_below must be a probability, from 0 to 1; got 30"):
+        pipe(folder / "0.mp4", "what ?", abstain_below=30)
+    with pytest.raises(InvalidInputError, match="gives the probability that a text matches"):
+        match(folder / "0.mp4", "what ?", abstain_below=0.5)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from ...model.processing_clipbert import ClipBertProcessor
 from ...model.video_processing_clipbert import ClipBertVideoProcessor
-from ..evaluation import adopt
+from ..evaluation import adopt, predictions_of
 from ..recipe import RecipeError, ScriptSettings, Settings, check_at_least, setting
 from .loaders import create_loader, group_by_video, group_rows
 from .splits import Row
@@ -94,6 +94,22 @@ class QuestionSettings(ClipSettings):
 @dataclass(kw_only=True)
 class QuestionTaskSettings(ScriptSettings, QuestionSettings):
     """What the recipes of tasks with questions hold."""
+
+    calibration_rows: int | None = setting(
+        5000,
+        "validation questions on which, after training, the temperature is found that makes scores tell how often "
+        "answers are right, with as many clips as the test has most; null: scores stay as they are",
+    )
+
+    def check(self) -> None:
+        """See the base."""
+        super().check()
+        check_at_least(self, {"calibration_rows": 1})
+
+    @property
+    def has_confidence(self) -> bool:
+        """Whether answers come with probabilities, which can be calibrated."""
+        return True
 
 
 class ClipSamples:
@@ -312,6 +328,10 @@ class TaskOnPixels:
         begin = getattr(self.task, "begin_step", None)
         if begin is not None:
             begin(accelerator, model, batches, self._normalize)
+
+    def predictions(self, records: list[Any]) -> list[dict[str, Any]]:
+        """The task's, if it has any; see :func:`clipbert_hf.training.evaluation.predictions_of`."""
+        return predictions_of(self.task, records)
 
     def adopt(self, model: nn.Module, metrics: dict[str, float]) -> None:
         """The task's, if it has one; see :func:`clipbert_hf.training.evaluation.adopt`."""

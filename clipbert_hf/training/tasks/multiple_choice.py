@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from ..data.clips import QuestionTaskSettings, frame_indices
 from ..data.splits import Row
 from ..recipe import RecipeError, setting
 from .clip_scores import logits_by_clips
+from .confidence import calibration_errors, confidence_of, config_of, prediction
 from .pair_scoring import EvaluationScorer
 
 AnswerBy = Literal["choice", "retrieval"]
@@ -38,6 +39,15 @@ class MultipleChoiceRecipe(QuestionTaskSettings):
         super().check()
         if self.answer_by == "retrieval" and self.trains:
             raise RecipeError("answer_by=retrieval takes a trained model as it is: give --epochs 0")
+
+    @property
+    def has_confidence(self) -> bool:
+        """See the base; the logits of a retrieval model are of a match each, not of the options of a question."""
+        return self.answer_by == "choice"
+
+
+# What of a row an evaluation keeps.
+_RECORDED = ("id", "video", "question", "options")
 
 
 class ChoiceCollator:
@@ -73,6 +83,7 @@ class ChoiceCollator:
             "labels": torch.tensor([first[row["answer"]] for first, row in zip(firsts, rows, strict=True)]),
             "firsts": firsts,
             "questions": [len(group) for group in groups],
+            "rows": [{name: row.get(name) for name in _RECORDED} for row in rows],
             "ids": [row["id"] for row in rows],
         }
 
@@ -92,11 +103,13 @@ class MultipleChoiceTask:
     def __init__(self, score_aggregation: Any, inference_clips: Sequence[int], answer_by: AnswerBy) -> None:
         self.score_aggregation, self.answer_by = score_aggregation, answer_by
         self.inference_clips, self.scoring = sorted(inference_clips), EvaluationScorer()
+        self.temperature = 1.0
 
     @property
     def metric_names(self) -> list[str]:
         """See :class:`clipbert_hf.training.evaluation.Task`."""
-        return ["accuracy", *(f"accuracy_by_inference_clips/{count}" for count in self.inference_clips)]
+        calibration = ["expected_calibration_error"] if self.answer_by == "choice" else []
+        return ["accuracy", *calibration, *(f"accuracy_by_inference_clips/{count}" for count in self.inference_clips)]
 
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
         """Cross-entropy over the choices."""
@@ -107,34 +120,65 @@ class MultipleChoiceTask:
         return len(batch["labels"])
 
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Any]:
-        """For each video a list of (right choice, {number of clips: chosen one})."""
-        # (N, K, L), or (N * L, K, 2 or 1) of a retrieval model
-        clip_logits = self.scoring.clip_logits(model, batch["inputs"], batch.get("frame_indices"))
-        chosen = {}
-        by_clips = logits_by_clips(
-            clip_logits, self.score_aggregation, self.inference_clips, single_clip=self.single_clip
-        )
+        """For each video a list of (row with the right choice, {number of clips: chosen one})."""
+        by_clips, chosen = self._logits(model, batch), {}
         for count, logits in by_clips.items():
             if self.answer_by == "retrieval":
                 logits = ranking_scores(logits).unflatten(0, (len(batch["labels"]), -1))
             choices = zip(batch["firsts"], logits.argmax(-1).tolist(), strict=True)
             chosen[count] = [first[choice] for first, choice in choices]
         rights = batch["labels"].tolist()
-        questions = [(right, {count: chosen[count][place] for count in chosen}) for place, right in enumerate(rights)]
+        rows = [{**row, "answer": right} for row, right in zip(batch["rows"], rights, strict=True)]
+        if self.answer_by == "choice":
+            confidence = confidence_of(by_clips[max(by_clips)], self.temperature)
+            rows = [row | of_row for row, of_row in zip(rows, confidence, strict=True)]
+        questions = [(row, {count: chosen[count][place] for count in chosen}) for place, row in enumerate(rows)]
         ends = np.cumsum(batch["questions"]).tolist()
         return [questions[end - number : end] for number, end in zip(batch["questions"], ends, strict=True)]
+
+    def _logits(self, model: nn.Module, batch: dict[str, Any]) -> dict[int, torch.Tensor]:
+        """With each number of clips, (N, L); of a retrieval model (N * L, 2 or 1)."""
+        clip_logits = self.scoring.clip_logits(model, batch["inputs"], batch.get("frame_indices"))
+        return logits_by_clips(clip_logits, self.score_aggregation, self.inference_clips, single_clip=self.single_clip)
+
+    def logits_and_labels(self, model: nn.Module, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """See :class:`clipbert_hf.training.calibration.AnswerTask`."""
+        by_clips = self._logits(model, batch)
+        return by_clips[max(by_clips)], batch["labels"]
+
+    def answer_scores(self, batch: dict[str, Any], chosen: Sequence[int]) -> list[float]:
+        """See :class:`clipbert_hf.training.calibration.AnswerTask`."""
+        rights = batch["labels"].tolist()
+        return [
+            float(first[choice] == right) for first, choice, right in zip(batch["firsts"], chosen, rights, strict=True)
+        ]
+
+    def adopt(self, model: nn.Module, metrics: Mapping[str, float]) -> None:
+        """Take the temperature of a model before its test."""
+        self.temperature = float(config_of(model).calibration_temperature)
+
+    def predictions(self, records: list[Any]) -> list[dict[str, Any]]:
+        """What was chosen with the most clips, one entry a question, for predictions.jsonl."""
+        entries = []
+        for row, by_clips in (question for video in records for question in video):
+            right, choice = row["answer"], by_clips[max(by_clips)]
+            options = row["options"]
+            entries.append(prediction({**row, "answer": options[right]}, options[choice], float(choice == right)))
+        return entries
 
     def metrics(self, records: list[Any]) -> dict[str, float]:
         """Accuracy with the most clips, and with each number of clips."""
         self.scoring.release()
         questions = [question for video in records for question in video]
-        rights = np.array([right for right, _ in questions])
+        rights = np.array([row["answer"] for row, _ in questions])
         metrics = {}
         for count in self.inference_clips:
             chosen = np.array([by_clips[count] for _, by_clips in questions])
             metrics["accuracy"] = choice_accuracy(chosen, rights)["accuracy"]
             metrics[f"accuracy_by_inference_clips/{count}"] = metrics["accuracy"]
-        return metrics
+        return metrics | calibration_errors(
+            [row for row, _ in questions], lambda place: float(chosen[place] == rights[place])
+        )
 
 
 def check_options(rows: Sequence[Row], answer_by: AnswerBy = "choice", split: str | None = None) -> None:

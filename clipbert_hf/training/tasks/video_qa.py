@@ -13,6 +13,7 @@ from torch import nn
 from datasets_scripts.annotations.vocabulary import answer_scores, people_answers
 
 from ...metrics import QAAccuracy, count_error, vqa_score
+from ...metrics.vqa_score import vqa_question_score
 from ...model.modeling_clipbert import ClipBertForVideoQuestionAnswering, ClipBertForVideoRegression
 from ...model.processing_clipbert import ClipBertProcessor
 from ..data.answer_checks import check_answers, soft_metric
@@ -22,6 +23,7 @@ from ..data.splits import Row, Splits
 from ..recipe import RecipeError, setting
 from ..starting_points import create_model
 from .clip_scores import logits_by_clips
+from .confidence import calibration_errors, confidence_of, config_of, prediction
 from .pair_scoring import EvaluationScorer
 
 
@@ -38,6 +40,11 @@ class VideoQARecipe(QuestionTaskSettings):
         "answers that differ only in case or outer white space, in whichever splits: an error; lower: all answers are "
         "made lower case and stripped; keep: they are different answers",
     )
+
+    @property
+    def has_confidence(self) -> bool:
+        """See the base."""
+        return self.answer_kind != "count"
 
 
 class QACollator:
@@ -81,6 +88,9 @@ class QACollator:
         return labels
 
 
+# What of a row an evaluation keeps.
+_RECORDED = ("id", "video", "question", "answer", "answers", "people_answers", "answer_type")
+
 # What answers of each kind are compared by: the figures for each number of clips, and the others.
 _METRICS: dict[AnswerKind, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "open_ended": (("accuracy",), ("upper_bound", "accuracy_by_type/*")),
@@ -111,11 +121,13 @@ class VideoQATask:
     ) -> None:
         self.answers, self.score_aggregation, self.answer_kind = answers, score_aggregation, answer_kind
         self.inference_clips, self.scoring = sorted(inference_clips), EvaluationScorer()
+        self.temperature = 1.0
 
     @property
     def metric_names(self) -> list[str]:
         """See :class:`clipbert_hf.training.evaluation.Task`; which one scores soft answers is seen from the rows."""
         main, further = _METRICS[self.answer_kind]
+        further = further if self.answer_kind == "count" else (*further, "expected_calibration_error")
         return [*main, *further, *(f"{name}_by_inference_clips/{n}" for name in main for n in self.inference_clips)]
 
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
@@ -129,23 +141,24 @@ class VideoQATask:
 
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Any]:
         """For each video a list of (row, {number of clips: predicted answer})."""
-        clip_logits = self.scoring.clip_logits(model, batch["inputs"], batch.get("frame_indices"))  # (N, K, L)
-        by_clips = logits_by_clips(
-            clip_logits, self.score_aggregation, self.inference_clips, single_clip=self.single_clip
-        )
         chosen: dict[int, list[Any]] = {}
+        by_clips = self._logits(model, batch)
         for count, logits in by_clips.items():
             if self.answer_kind == "count":
                 chosen[count] = logits.squeeze(-1).tolist()
             else:
                 chosen[count] = [self.answers[index] for index in logits.argmax(-1).tolist()]
+        confidence: list[dict[str, float]] = [{}] * sum(map(len, batch["rows"]))
+        if self.answer_kind != "count":
+            soft = self.answer_kind == "soft"
+            confidence = confidence_of(by_clips[max(by_clips)], self.temperature, independent=soft)
         records, first = [], 0
         for rows in batch["rows"]:
             places = range(first, first + len(rows))
             records.append(
                 [
                     (
-                        {name: row.get(name) for name in ("id", "answer", "answers", "people_answers", "answer_type")},
+                        {name: row.get(name) for name in _RECORDED} | confidence[p],
                         {n: chosen[n][p] for n in chosen},
                     )
                     for row, p in zip(rows, places, strict=True)
@@ -153,6 +166,43 @@ class VideoQATask:
             )
             first += len(rows)
         return records
+
+    def _logits(self, model: nn.Module, batch: dict[str, Any]) -> dict[int, torch.Tensor]:
+        """With each number of clips, (N, L)."""
+        clip_logits = self.scoring.clip_logits(model, batch["inputs"], batch.get("frame_indices"))  # (N, K, L)
+        return logits_by_clips(clip_logits, self.score_aggregation, self.inference_clips, single_clip=self.single_clip)
+
+    def logits_and_labels(self, model: nn.Module, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """See :class:`clipbert_hf.training.calibration.AnswerTask`."""
+        by_clips = self._logits(model, batch)
+        return by_clips[max(by_clips)], batch["labels"]
+
+    def answer_scores(self, batch: dict[str, Any], chosen: Sequence[int]) -> list[float]:
+        """See :class:`clipbert_hf.training.calibration.AnswerTask`."""
+        rows = [row for group in batch["rows"] for row in group]
+        return [self._worth(self.answers[index], row) for index, row in zip(chosen, rows, strict=True)]
+
+    def _worth(self, answer: Any, row: Row) -> float:
+        """What an answer is worth: 0 or 1, or of soft answers a score between."""
+        if self.answer_kind != "soft":
+            return float(str(answer) == str(row["answer"]))
+        people = people_answers(row)
+        return vqa_question_score(answer, people) if people else min(answer_scores(row).get(answer, 0.0), 1.0)
+
+    def adopt(self, model: nn.Module, metrics: Mapping[str, float]) -> None:
+        """Take the temperature of a model before its test."""
+        self.temperature = float(config_of(model).calibration_temperature)
+
+    def predictions(self, records: list[Any]) -> list[dict[str, Any]]:
+        """What was predicted with the most clips, one entry a question, for predictions.jsonl."""
+        return [
+            prediction(row, by_clips[max(by_clips)], self._worth_of_prediction(row, by_clips[max(by_clips)]))
+            for video in records
+            for row, by_clips in video
+        ]
+
+    def _worth_of_prediction(self, row: Row, answer: Any) -> float:
+        return float(round(answer) == float(row["answer"])) if self.answer_kind == "count" else self._worth(answer, row)
 
     def metrics(self, records: list[Any]) -> dict[str, float]:
         """The metric with the most clips, by type of answer, and with each number of clips."""
@@ -164,7 +214,13 @@ class VideoQATask:
             result = self._compare([predicted[count] for _, predicted in questions], rows)
             main = next(iter(result))
             metrics[f"{main}_by_inference_clips/{count}"] = result[main]
-        return metrics | result
+        return metrics | result | self._calibration_errors(questions)
+
+    def _calibration_errors(self, questions: list[Any]) -> dict[str, float]:
+        most = max(self.inference_clips)
+        return calibration_errors(
+            [row for row, _ in questions], lambda place: self._worth(questions[place][1][most], questions[place][0])
+        )
 
     def _compare(self, predictions: list[Any], rows: list[Row]) -> dict[str, float]:
         """Metrics of the split; the first is the one that is reported for each number of clips."""

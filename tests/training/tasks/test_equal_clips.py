@@ -100,7 +100,10 @@ def test_frames_that_pass_the_cnn(name: str, in_pieces: bool, rows: list[dict[st
             for count in (1, CLIPS):
                 np.testing.assert_allclose(scores[count], expected_scores[count], atol=1e-5)
     else:
-        assert records == expected
+        for [(row, chosen)], [(other_row, expected_choice)] in zip(records, expected, strict=True):
+            assert chosen == expected_choice
+            assert row["id"] == other_row["id"]
+            assert row["score"] == pytest.approx(other_row["score"], abs=1e-5)
 
 
 def test_a_video_that_cannot_be_read_is_one_frame(pretrained: Path, rows: list[dict[str, Any]]) -> None:

@@ -119,6 +119,7 @@ def test_numbers_of_clips_do_not_change_each_other(counts: list[int], rows: list
         "labels": torch.tensor([0]),
         "questions": [1],
         "firsts": [[0, 1, 2, 3]],
+        "rows": [{"id": "0"}],
     }
     model = lambda pixel_values_videos: SimpleNamespace(  # noqa: E731
         clip_logits=2 * centres * grey(pixel_values_videos)[..., None] - centres**2

@@ -145,7 +145,10 @@ def test_a_retrieval_model_is_not_trained_on_choices(small_data: Path, tmp_path:
 
 def test_choice_table() -> None:
     task = MultipleChoiceTask("mean", [2, 1], "choice")
-    records: list[Any] = [[(0, {1: 1, 2: 0}), (3, {1: 3, 2: 3})], [(1, {1: 0, 2: 0})]]
+    records: list[Any] = [
+        [({"answer": 0}, {1: 1, 2: 0}), ({"answer": 3}, {1: 3, 2: 3})],
+        [({"answer": 1}, {1: 0, 2: 0})],
+    ]
     assert task.metrics(records) == {
         "accuracy": pytest.approx(2 / 3),
         "accuracy_by_inference_clips/1": pytest.approx(1 / 3),

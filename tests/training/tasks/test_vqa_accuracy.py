@@ -56,6 +56,9 @@ def released(tmp_path: Path, prepared_rows_in_a_folder: None) -> Path:
     return tmp_path
 
 
+SIGMOID_OF_1 = 0.7310585786300049
+
+
 def recipe_of(folder: Path, **settings: Any) -> VideoQARecipe:
     return VideoQARecipe(output_dir="x", dataset="vqa_v2", data_dir=str(folder), answer_kind="soft", **settings)
 
@@ -95,6 +98,7 @@ def test_the_score_of_a_split(official: Path) -> None:
             "vqa_accuracy_by_inference_clips/1": 0.56,
             "vqa_accuracy_by_inference_clips/2": 0.56,
             **{f"vqa_accuracy_by_type/{kind}": score for kind, score in OFFICIAL.items()},
+            "expected_calibration_error": SIGMOID_OF_1 - 0.56,  # each answer is as sure
         }
     )
 
@@ -102,7 +106,8 @@ def test_the_score_of_a_split(official: Path) -> None:
 def test_scores_alone_never_give_the_official_score(released: Path) -> None:
     soft = (1 / 3 + 2 / 3 + 1 + 1 + 0) / 5
     names = ("soft_score", "soft_score_by_inference_clips/1", "soft_score_by_inference_clips/2")
-    assert evaluated(released) == pytest.approx(dict.fromkeys(names, soft))
+    expected = dict.fromkeys(names, soft) | {"expected_calibration_error": SIGMOID_OF_1 - soft}
+    assert evaluated(released) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
