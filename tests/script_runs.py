@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-RECIPES = EXAMPLES / "recipes"
+RECIPES = ROOT / "clipbert_hf" / "recipes"
 
 TINY = [
     "--threads",

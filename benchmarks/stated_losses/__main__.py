@@ -35,10 +35,10 @@ def train(work: Path, data: Path, seed: int, *, baseline: bool, quick: bool) -> 
     common = ["--data_dir", str(data), "--dataset_options", "{}", "--seed", str(seed), "--tracker", "none"]
     common += ["--max_steps", "4", "--evaluate_every", "4"] if quick else []
     folders = {name: work / f"{name}_{seed}" for name in ("pretraining", "search", "without")}
-    _launch("run_pretraining.py", "pretraining_moving_shapes.yaml", folders["pretraining"], *common)
+    _launch("run_pretraining.py", "pretraining_moving_shapes", folders["pretraining"], *common)
     start = [*common, "--start_from", str(folders["pretraining"])]
     cache = ["--grid_cache", str(work / "grids")]
-    done = _launch("run_retrieval.py", "retrieval_search_moving_shapes.yaml", folders["search"], *start, *cache)
+    done = _launch("run_retrieval.py", "retrieval_search_moving_shapes", folders["search"], *start, *cache)
     if not baseline:
         del folders["without"]
         return folders
@@ -46,13 +46,13 @@ def train(work: Path, data: Path, seed: int, *, baseline: bool, quick: bool) -> 
         # As many seconds: the demo's fine-tuning takes about as long a step as it does in its own results.
         probe = _launch(
             "run_retrieval.py",
-            "retrieval_moving_shapes.yaml",
+            "retrieval_moving_shapes",
             work / f"probe_{seed}",
             *(*start, "--max_steps", "40", "--evaluate_every", "40", "--validation_rows", "2"),
         )
         steps = max(round(40 * done["seconds"] / probe["seconds"]), 40)
         start += ["--max_steps", str(steps), "--evaluate_every", str(steps)]
-    _launch("run_retrieval.py", "retrieval_moving_shapes.yaml", folders["without"], *start)
+    _launch("run_retrieval.py", "retrieval_moving_shapes", folders["without"], *start)
     return folders
 
 
@@ -62,7 +62,7 @@ def _launch(script: str, recipe: str, output: Path, *options: str) -> dict[str, 
     if not results.exists():
         command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"]
         command += ["--mixed_precision", "no", "--dynamo_backend", "no", str(_EXAMPLES / script)]
-        command += [str(_EXAMPLES / "recipes" / recipe), "--output_dir", str(output), *options]
+        command += [recipe, "--output_dir", str(output), *options]
         command += ["--resume_from_checkpoint", "last", "--threads", str(os.cpu_count() or 1)]
         # Idle threads must not spin, since a worker decodes on the same cores.
         subprocess.run(command, env=os.environ | {"OMP_WAIT_POLICY": "passive"}, check=True)

@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import yaml
 
 from .recipe import RecipeError
+from .recipe_files import find_recipe
 
 Recipe = TypeVar("Recipe")
 
@@ -32,7 +33,8 @@ def parse_recipe(recipe_class: type[Recipe], arguments: Sequence[str] | None = N
 
     Args:
         recipe_class: A dataclass.
-        arguments: A YAML file, which may be left out, and ``--key value`` pairs; by default those of the process.
+        arguments: A YAML file or the name of a recipe of the package, which may be left out, and ``--key value``
+            pairs; by default those of the process.
 
     Returns:
         The settings.
@@ -47,7 +49,7 @@ def parse_recipe(recipe_class: type[Recipe], arguments: Sequence[str] | None = N
         sys.stdout.write(_help(recipe_class, fields, hints))
         raise SystemExit(0)
     path, pairs = _split(arguments, flags={name for name, hint in hints.items() if hint is bool})
-    values = read_yaml(path) if path else {}
+    values = read_yaml(find_recipe(path)) if path else {}
     for name in values:
         _check_key(name, fields, place=f"recipe {path}")
     for option, text in pairs:
@@ -138,7 +140,7 @@ def _split(arguments: Sequence[str], flags: Collection[str]) -> tuple[str | None
     while rest:
         option, equals, value = rest.pop(0).partition("=")
         if not option.startswith("--"):
-            raise RecipeError(f"command line: expected [recipe.yaml] --key value …, got {option!r}")
+            raise RecipeError(f"command line: expected [RECIPE] --key value …, got {option!r}")
         if not equals:
             if rest and not rest[0].startswith("--"):
                 value = rest.pop(0)
@@ -151,7 +153,7 @@ def _split(arguments: Sequence[str], flags: Collection[str]) -> tuple[str | None
 
 
 def _help(recipe_class: type, fields: Mapping[str, dataclasses.Field[Any]], hints: Mapping[str, Any]) -> str:
-    lines = [f"{recipe_class.__doc__}", "", "usage: [recipe.yaml] --key value …, and --mapping.key value …", ""]
+    lines = [f"{recipe_class.__doc__}", "", "usage: [RECIPE] --key value …, and --mapping.key value …", ""]
     for name, entry in fields.items():
         default = entry.default if entry.default_factory is MISSING else entry.default_factory()
         shown = "required" if default is MISSING else "null" if default is None else default

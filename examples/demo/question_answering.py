@@ -89,10 +89,10 @@ def run(output: Path) -> dict[str, Any]:
     say("Drawing the videos")
     generate(data)
     options = ["--data_dir", str(data)]
-    pretrained = launch("run_pretraining.py", "pretraining_moving_shapes.yaml", steps["pretraining"], *options)
+    pretrained = launch("run_pretraining.py", "pretraining_moving_shapes", steps["pretraining"], *options)
     options += ["--start_from", str(steps["pretraining"])]
     clips = ",".join(map(str, INFERENCE_CLIPS))
-    recipe = "video_qa_moving_shapes.yaml"
+    recipe = "video_qa_moving_shapes"
     trained = launch("run_video_qa.py", recipe, steps["qa"], *options, "--inference_clips", clips)
     blind = launch("run_video_qa.py", recipe, steps["blind"], *options, "--text_only", "true")
     answered = answer_questions(steps["qa"], steps["model"], data)

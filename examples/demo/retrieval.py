@@ -21,10 +21,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from clipbert_hf.training.recipe_files import find_recipe
 from clipbert_hf.training.recipe_parsing import read_yaml
 from datasets_scripts.moving_shapes import generate
 from examples.demo.search import CANDIDATES, search_once
-from examples.demo.steps import EXAMPLES, launch, say
+from examples.demo.steps import launch, say
 
 SCENES = (3, 4)
 REPORTED = ("r1", "r5", "r10", "median_rank")
@@ -32,7 +33,7 @@ REPORTED = ("r1", "r5", "r10", "median_rank")
 
 def start_from_scratch() -> list[str]:
     """Overrides that give a fine-tuning the model of the pre-training recipe with random weights."""
-    recipe = read_yaml(EXAMPLES / "recipes" / "pretraining_moving_shapes.yaml")
+    recipe = read_yaml(find_recipe("pretraining_moving_shapes"))
     options = ["--start_from", "null"]
     for name in ("model", "processor", "vocabulary_configs"):
         options += [f"--{name}", json.dumps(recipe[name])]
@@ -104,15 +105,15 @@ def run(
     common = ["--data_dir", str(data), "--dataset_options", "{}", *overrides]
     start = ["--start_from", str(steps["pretraining"])]
     done = {
-        "pretraining": launch("run_pretraining.py", "pretraining_moving_shapes.yaml", steps["pretraining"], *common),
+        "pretraining": launch("run_pretraining.py", "pretraining_moving_shapes", steps["pretraining"], *common),
         "retrieval": launch(
             "run_retrieval.py",
-            "retrieval_search_moving_shapes.yaml",
+            "retrieval_search_moving_shapes",
             steps["retrieval"],
             *(*common, *start, "--grid_cache", str(output / "grid_cache")),
         ),
         "multiple_choice": launch(
-            "run_multiple_choice.py", "multiple_choice_moving_shapes.yaml", steps["multiple_choice"], *common, *start
+            "run_multiple_choice.py", "multiple_choice_moving_shapes", steps["multiple_choice"], *common, *start
         ),
     }
     ways = rankings(done["retrieval"]["test"])
@@ -127,9 +128,7 @@ def run(
     }
     if from_scratch:
         options = [*common, *start_from_scratch()]
-        done["from_scratch"] = launch(
-            "run_retrieval.py", "retrieval_moving_shapes.yaml", steps["from_scratch"], *options
-        )
+        done["from_scratch"] = launch("run_retrieval.py", "retrieval_moving_shapes", steps["from_scratch"], *options)
         summary["without_pretraining"] = directions(done["from_scratch"]["test"])
     summary["step_seconds"] = {name: results["seconds"] for name, results in done.items()}
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")

@@ -29,7 +29,7 @@ def launch(script: str, recipe: str, output: Path, *overrides: str) -> dict[str,
     """
     command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"]
     command += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    arguments = [str(EXAMPLES / script), str(EXAMPLES / "recipes" / recipe), "--output_dir", str(output), *overrides]
+    arguments = [str(EXAMPLES / script), recipe, "--output_dir", str(output), *overrides]
     if "--threads" not in overrides:
         # accelerate gives a process one thread.
         arguments += ["--threads", str(os.cpu_count() or 1)]

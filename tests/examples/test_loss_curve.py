@@ -17,10 +17,11 @@ from accelerate.state import AcceleratorState, GradientState
 from naive_training import NaiveClipBert, Question, batches, cross_entropy, load_weights, question_losses, read_clips
 from naive_training import train as train_naively
 from safetensors.torch import load_file, save_file
-from script_runs import EXAMPLES
+from script_runs import RECIPES
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoTokenizer
 
+from clipbert_hf.training.tasks.pretraining import PretrainingTask
 from datasets_scripts.moving_shapes import load_moving_shapes
 from examples import run_multiple_choice, run_pretraining, run_retrieval, run_video_qa
 
@@ -67,7 +68,7 @@ def run(script: ModuleType, recipe: str, output: Path, settings: dict[str, str])
     AcceleratorState._reset_state(True)
     GradientState._reset_state()
     arguments = [text for name, value in settings.items() for text in (f"--{name}", value)]
-    script.main([str(EXAMPLES / "recipes" / recipe), "--output_dir", str(output), *arguments])
+    script.main([str(RECIPES / recipe), "--output_dir", str(output), *arguments])
 
 
 def run_from_new_weights(script: ModuleType, recipe: str, settings: dict[str, str], folder: Path) -> tuple[Path, Path]:
@@ -265,13 +266,13 @@ def pretraining_loss(model: NaiveClipBert, inputs: dict[str, torch.Tensor]) -> t
 def test_pretraining(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is drawn for a sample is recorded from the script; test_pretraining_samples is about that."""
     samples: list[dict[str, torch.Tensor]] = []
-    original = run_pretraining.PretrainingTask.loss
+    original = PretrainingTask.loss
 
-    def record(task: run_pretraining.PretrainingTask, model: torch.nn.Module, batch: dict[str, Any]) -> torch.Tensor:
+    def record(task: PretrainingTask, model: torch.nn.Module, batch: dict[str, Any]) -> torch.Tensor:
         samples.append(batch["inputs"])
         return original(task, model, batch)
 
-    monkeypatch.setattr(run_pretraining.PretrainingTask, "loss", record)
+    monkeypatch.setattr(PretrainingTask, "loss", record)
     settings = SETTINGS | {"data_dir": str(small_data), "vision": "null", "text": "null"}
     settings |= {"gradient_accumulation_steps": "1", "more_data": "[]", "dataset_config": "null"}
     start, output = run_from_new_weights(run_pretraining, "pretraining_coco_visual_genome.yaml", settings, tmp_path)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from published_miniatures import WRITERS
-from script_runs import EXAMPLES
+from script_runs import EXAMPLES, RECIPES
 
 from clipbert_hf import ClipBertConfig, ClipBertForPreTraining, ClipBertVideoProcessor
 from clipbert_hf.training.data.splits import load_task_splits
@@ -22,7 +22,6 @@ from clipbert_hf.training.tasks.retrieval_batches import RetrievalRecipe
 from clipbert_hf.training.tasks.video_qa import VideoQARecipe
 from examples import run_multiple_choice, run_pretraining, run_retrieval, run_video_qa
 
-RECIPES = EXAMPLES / "recipes"
 TASKS: dict[str, Any] = {
     "pretraining": PretrainingRecipe,
     "video_qa": VideoQARecipe,

@@ -8,15 +8,17 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from script_runs import RECIPES
 
 from clipbert_hf.training.recipe import DataSource, LoopSettings, RecipeError, setting
+from clipbert_hf.training.recipe_files import find_recipe
 from clipbert_hf.training.recipe_parsing import parse_recipe, read_yaml, write_yaml
 from clipbert_hf.training.tasks.multiple_choice import MultipleChoiceRecipe
 from clipbert_hf.training.tasks.pretraining import PretrainingRecipe
 from clipbert_hf.training.tasks.retrieval_batches import RetrievalRecipe
 from clipbert_hf.training.tasks.video_qa import VideoQARecipe
 
-RECIPES = Path(__file__).parents[2] / "examples" / "recipes"
+MSRVTT = "retrieval_msrvtt_4x1.yaml"
 
 
 @dataclass(kw_only=True)
@@ -137,6 +139,19 @@ def test_wrong_files(text: str, words: list[str], tmp_path: Path) -> None:
 def test_values_out_of_range(arguments: list[str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         parse_recipe(VideoQARecipe, ["--output_dir", "x", "--data_dir", "y", *arguments])
+
+
+def test_recipes_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_recipe("retrieval_msrvtt_4x1") == find_recipe("retrieval_msrvtt_4x1.yaml") == RECIPES / MSRVTT
+    with pytest.raises(RecipeError, match=r"recipe retrieval_msvrtt_4x1: .* did you mean retrieval_msrvtt_4x1 or "):
+        find_recipe("retrieval_msvrtt_4x1")
+    with pytest.raises(RecipeError, match=f"recipe {tmp_path}/{MSRVTT}: .* did you mean retrieval_msrvtt_4x1"):
+        find_recipe(str(tmp_path / MSRVTT))
+    with pytest.raises(RecipeError, match=r"recipe x: .*; there are multiple_choice_custom, .*, video_qa_vqa_v2"):
+        find_recipe("x")
+    (tmp_path / MSRVTT).write_text("batch_size: 3\n")  # a file wins over a recipe of its name
+    assert find_recipe(MSRVTT) == Path(MSRVTT)
 
 
 def test_missing_file_and_missing_setting(tmp_path: Path) -> None:

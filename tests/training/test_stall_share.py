@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from script_runs import EXAMPLES, SHORT
+from script_runs import RECIPES, SHORT
 from torch import nn
 from toy_task import KilledError, ToyTask, run
 from toy_task import collate as collate_toys
@@ -84,7 +84,7 @@ def test_nothing_trained_nothing_waited_for(tmp_path: Path) -> None:
 
 
 def test_the_results_hold_it(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
-    recipe = str(EXAMPLES / "recipes" / "video_qa_moving_shapes.yaml")
+    recipe = str(RECIPES / "video_qa_moving_shapes.yaml")
     common = [recipe, "--data_dir", str(small_data), *SHORT, "--tracker", "none", "--num_workers", "0"]
     trained = [*common, "--start_from", str(pretrained), "--output_dir", str(tmp_path / "trained"), "--max_steps", "2"]
     share = run_video_qa.main(trained)["stall_share"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from script_runs import EXAMPLES, TINY
+from script_runs import RECIPES, TINY
 
 from clipbert_hf import VideoDecodeError, probe_video
 from clipbert_hf.training.data.loaders import VideoDataset, create_loader
@@ -16,8 +16,6 @@ from clipbert_hf.training.data.splits import load_splits
 from clipbert_hf.training.faults import KEY, UnreadableVideoError
 from clipbert_hf.training.recipe import DataSettings, ScriptSettings
 from examples import run_pretraining, run_retrieval, run_video_qa
-
-RECIPES = EXAMPLES / "recipes"
 
 
 @pytest.fixture

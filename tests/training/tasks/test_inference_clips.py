@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from script_runs import EXAMPLES, SHORT
+from script_runs import RECIPES, SHORT
 from torch import nn
 
 from clipbert_hf import ClipBertConfig, ClipBertVideoProcessor
@@ -173,7 +173,7 @@ def test_one_evaluation_is_as_three(task: str, small_data: Path, pretrained: Pat
     script, recipe = SCRIPTS[task]
 
     def run(start: Path, output: Path, clips: str, *more: str) -> dict[str, Any]:
-        options = [str(EXAMPLES / "recipes" / recipe), "--data_dir", str(small_data), "--dataset_options", "{}"]
+        options = [str(RECIPES / recipe), "--data_dir", str(small_data), "--dataset_options", "{}"]
         options += ["--start_from", str(start), "--output_dir", str(output), *SHORT, "--tracker", "none"]
         options += ["--num_workers", "0", "--inference_clips", clips, "--model.score_aggregation", "mean"]
         return script.main([*options, *more])

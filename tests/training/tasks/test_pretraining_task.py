@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from forked_runs import ForkedRun
-from script_runs import EXAMPLES, SHORT, TINY, assert_same_weights
+from script_runs import RECIPES, SHORT, TINY, assert_same_weights
 from transformers import AutoModelForPreTraining
 
 from clipbert_hf import ClipBertForPreTraining, ClipBertProcessor
@@ -43,9 +43,7 @@ def test_train_kill_resume(small_data: Path, tmp_path: Path) -> None:
 
 def test_learns_in_process(small_data: Path, tmp_path: Path) -> None:
     options = [*TINY, "--data_dir", str(small_data), "--tracker", "none", "--num_workers", "0", "--batch_size", "4"]
-    run_pretraining.main(
-        [str(EXAMPLES / "recipes" / RECIPE), *options, "--output_dir", str(tmp_path), "--max_steps", "24"]
-    )
+    run_pretraining.main([str(RECIPES / RECIPE), *options, "--output_dir", str(tmp_path), "--max_steps", "24"])
     losses = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert losses[-1] < losses[0]
 
@@ -58,7 +56,7 @@ def test_evaluations_do_not_depend_on_the_batch(small_data: Path, pretrained: Pa
     for negatives, size in (("in_batch", 1), ("in_batch", 4), ("random", 4), ("hard", 4)):
         output = tmp_path / f"{negatives}_{size}"
         more = ["--negatives", negatives, "--eval_batch_size", str(size), "--output_dir", str(output)]
-        tests.append(run_pretraining.main([str(EXAMPLES / "recipes" / RECIPE), *options, *more])["test"])
+        tests.append(run_pretraining.main([str(RECIPES / RECIPE), *options, *more])["test"])
     assert tests[0] == tests[1] == tests[2]
     assert tests[2] != tests[3]
 
@@ -78,7 +76,7 @@ def test_only_matches(small_data: Path, pretrained: Path, tmp_path: Path) -> Non
     options = ["--data_dir", str(small_data), "--start_from", str(pretrained), "--tracker", "none", "--max_steps", "2"]
     options += ["--num_workers", "0", "--threads", "1", "--model", "{}", "--batch_size", "4", "--masked_texts", "0"]
     options += ["--captions_per_video", "2", "--output_dir", str(tmp_path)]
-    results = run_pretraining.main([str(EXAMPLES / "recipes" / RECIPE), *options])
+    results = run_pretraining.main([str(RECIPES / RECIPE), *options])
     assert set(results["test"]) == {"itm_accuracy", "mean_accuracy"}
 
 

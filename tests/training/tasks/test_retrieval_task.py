@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from forked_runs import ForkedRun
-from script_runs import EXAMPLES, SHORT, assert_same_weights
+from script_runs import RECIPES, SHORT, assert_same_weights
 
 from clipbert_hf import ClipBertForMultipleChoice, ClipBertForVideoTextRetrieval, ClipBertProcessor
 from clipbert_hf.model.pair_scoring_clipbert import ranking_scores
@@ -29,7 +29,7 @@ QUICK = ["--tracker", "none", "--num_workers", "0", "--dataset_options", "{}"]
 
 
 def options(recipe: str, data: Path, start: Path, output: Path, *more: str) -> list[str]:
-    path = str(EXAMPLES / "recipes" / recipe)
+    path = str(RECIPES / recipe)
     return [path, "--data_dir", str(data), "--start_from", str(start), "--output_dir", str(output), *SHORT, *more]
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from datasets import Dataset, DatasetDict
 from forked_runs import ForkedRun
-from script_runs import EXAMPLES, SHORT, assert_same_weights, finish, launch
+from script_runs import RECIPES, SHORT, assert_same_weights, finish, launch
 from transformers import pipeline
 
 from clipbert_hf import ClipBertForVideoQuestionAnswering, ClipBertProcessor
@@ -27,7 +27,7 @@ COUNT = ["--answer_kind", "count", "--model.score_aggregation", "mean"]
 
 
 def qa(small_data: Path, pretrained: Path, output: Path, *overrides: str) -> list[str]:
-    recipe = str(EXAMPLES / "recipes" / RECIPE)
+    recipe = str(RECIPES / RECIPE)
     common = ["--data_dir", str(small_data), "--start_from", str(pretrained), "--output_dir", str(output)]
     return [recipe, *common, *SHORT, "--tracker", "none", "--num_workers", "0", *overrides]
 
