@@ -1,0 +1,5 @@
+"""``python -m clipbert_command_line``."""
+
+from .main import script
+
+script()

@@ -1,0 +1,65 @@
+"""Running a pipeline over videos, and showing what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from transformers import pipeline
+
+from ..output import bar, print_json, print_table, span, with_progress
+from .models import load
+
+TASKS = {"ask": "video-question-answering", "choose": "video-multiple-choice", "match": "video-text-matching"}
+
+
+def answer(
+    command: str,
+    model: str,
+    rows: list[dict[str, Any]],
+    calls: dict[str, Any],
+    *,
+    device: str | None,
+    dtype: str | None,
+    as_json: bool,
+) -> None:
+    """Give rows to a pipeline and show its answers: a JSON line a video, or tables.
+
+    Args:
+        command: One of :data:`TASKS`.
+        model: See :func:`~clipbert_command_line.actions.models.load`.
+        rows: Of the pipeline.
+        calls: Options of the pipeline's call.
+        device: See there.
+        dtype: See there.
+        as_json: Whether to print what the pipeline returns as it is.
+    """
+    loaded, processor = load(command, model, device=device, dtype=dtype)
+    pipe = pipeline(TASKS[command], model=loaded, processor=processor, device=loaded.device)
+    results = pipe((row for row in rows), **calls)
+    for row, result in zip(rows, with_progress(results, "videos", total=len(rows), shown=not as_json), strict=True):
+        if as_json:
+            print_json(result)
+        else:
+            for title, answers in _asked(row, result):
+                _show(title if len(rows) == 1 else f"{row['video']}  {title}", answers)
+
+
+def _asked(row: dict[str, Any], result: Any) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """What was asked, and the answers."""
+    if "text" in row:
+        yield "", result
+    elif isinstance(row["question"], str):
+        yield row["question"], result
+    else:
+        yield from zip(row["question"], result, strict=True)
+
+
+def _show(title: str, answers: list[dict[str, Any]]) -> None:
+    rows = []
+    for each in answers:
+        surest = max(each["clips"], key=lambda clip: clip["score"])
+        text = each["text"] if "text" in each else each["answer"]
+        rows.append([text, each["score"], bar(each["score"]), span(surest["start"], surest["end"])])
+    name = "text" if answers and "text" in answers[0] else "answer"
+    print_table([name, "score", "", "surest"], rows, title=title or None)

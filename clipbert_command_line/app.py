@@ -1,0 +1,38 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from . import answering
+
+app = typer.Typer(
+    help="Ask questions of videos, search them, and train models that do.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"clipbert_hf {version('clipbert_hf')}")
+        raise typer.Exit
+
+
+@app.callback()
+def clipbert(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """What comes before the commands."""
+
+
+app.command()(answering.ask)
+app.command()(answering.choose)
+app.command()(answering.match)
