@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import answering
+from . import answering, searching
 
 app = typer.Typer(
     help="Ask questions of videos, search them, and train models that do.",
@@ -36,3 +36,5 @@ def clipbert(
 app.command()(answering.ask)
 app.command()(answering.choose)
 app.command()(answering.match)
+app.command()(searching.index)
+app.command()(searching.search)

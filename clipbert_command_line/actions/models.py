@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,9 @@ from transformers.utils import logging
 
 from clipbert_hf import (
     ClipBertConfig,
+    ClipBertError,
     ClipBertForMultipleChoice,
-    ClipBertForPreTraining,
     ClipBertForVideoQuestionAnswering,
-    ClipBertForVideoRegression,
     ClipBertForVideoTextRetrieval,
     ClipBertProcessor,
     InvalidInputError,
@@ -28,9 +28,6 @@ CLASSES: dict[str, Any] = {
     "choose": ClipBertForMultipleChoice,
     "match": ClipBertForVideoTextRetrieval,
 }
-KINDS: dict[str, Any] = {
-    each.__name__: each for each in (*CLASSES.values(), ClipBertForPreTraining, ClipBertForVideoRegression)
-}
 
 
 def read_config(model: str) -> ClipBertConfig:
@@ -40,14 +37,14 @@ def read_config(model: str) -> ClipBertConfig:
         InvalidInputError: If there is none, or not of a ClipBERT.
     """
     _check_name(model)
-    with _Loading(model):
+    with loading(model):
         config, _ = ClipBertConfig.get_config_dict(model)
     found = config.get("model_type")
     if found != ClipBertConfig.model_type:
         raise InvalidInputError(
             f"--model {model}: expected a ClipBERT; its config.json names {found or 'no model_type'}"
         )
-    with _Loading(model):
+    with loading(model):
         return ClipBertConfig.from_pretrained(model)
 
 
@@ -77,10 +74,9 @@ def load(command: str, model: str, *, device: str | None, dtype: str | None) -> 
     Raises:
         InvalidInputError: If they cannot be loaded, are of another kind, or lack weights.
     """
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet()
     check_kind(command, model, read_config(model))
-    with _Loading(model):
+    with loading(model):
         loaded, report = CLASSES[command].from_pretrained(model, dtype=dtype, output_loading_info=True)
         processor = ClipBertProcessor.from_pretrained(model)
     if report["missing_keys"]:
@@ -115,18 +111,19 @@ def _check_name(model: str) -> None:
         raise InvalidInputError(f"--model {model}: there is no such folder, and a repository is named OWNER/NAME")
 
 
-class _Loading:
-    """Turns what loading raises into an error that names the model."""
+@contextmanager
+def loading(model: str) -> Iterator[None]:
+    """Turn what loading raises into an error that names the model."""
+    try:
+        yield
+    except (ClipBertError, torch.OutOfMemoryError):
+        raise
+    # OSError of a repository that cannot be had too; KeyError and TypeError of files with other content.
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise InvalidInputError(f"--model {model}: cannot be loaded: {' '.join(str(error).split())}") from error
 
-    def __init__(self, model: str) -> None:
-        self._model = model
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: Any, error: BaseException | None, trace: Any) -> None:
-        # OSError of a repository that cannot be had too; KeyError and TypeError of files with other content.
-        kinds = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, json.JSONDecodeError)
-        if isinstance(error, kinds) and not isinstance(error, torch.OutOfMemoryError):
-            reason = " ".join(str(error).split())
-            raise InvalidInputError(f"--model {self._model}: cannot be loaded: {reason}") from error
+def quiet() -> None:
+    """Keep transformers from telling of what is no error."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

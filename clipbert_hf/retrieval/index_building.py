@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+from tqdm.auto import tqdm
+
 from .collection import Item
 from .index_rows import ENCODING, FACTS, UNKNOWN_SIZE, VECTORS, make_row
 from .index_table import IndexTable
@@ -44,7 +46,13 @@ def user_columns(table: IndexTable) -> list[str]:
 
 
 def bring_up_to_date(
-    table: IndexTable, encoder: VideoEncoder, items: Sequence[Item], *, remove: bool, accelerator: Any = None
+    table: IndexTable,
+    encoder: VideoEncoder,
+    items: Sequence[Item],
+    *,
+    remove: bool,
+    accelerator: Any = None,
+    show_progress_bar: bool = False,
 ) -> IndexReport:
     """Encode what is new or has changed; each process its share.
 
@@ -54,6 +62,7 @@ def bring_up_to_date(
         items: The collection.
         remove: Whether to delete rows of other videos.
         accelerator: Of several processes, all of which make this call.
+        show_progress_bar: Of the main process, its own share.
 
     Raises:
         InvalidInputError: If a video has a column that the index lacks.
@@ -72,7 +81,8 @@ def bring_up_to_date(
             todo.append(item)
         elif index == 0:
             report.unchanged += 1
-    _encode(table, encoder, todo[index::number], known, report, gone)
+    with tqdm(total=len(todo[index::number]), unit="video", disable=not show_progress_bar or index > 0) as bar:
+        _encode(table, encoder, todo[index::number], known, report, gone, bar)
     if accelerator is not None:
         accelerator.wait_for_everyone()  # what is gone may be what another process copies
     if index == 0:
@@ -95,6 +105,7 @@ def _encode(
     known: Mapping[str, dict[str, Any]],
     report: IndexReport,
     gone: Set[str],
+    bar: tqdm[Any],
 ) -> None:
     # Videos of one content, by it; one that is gone first, so that a moved video is told from a copied one.
     twins: dict[str, str] = {}
@@ -111,6 +122,7 @@ def _encode(
                 (each,) = encoder.encode([each.item], lambda item, digest: False)
         if each.encoded is not None:
             _write(table, each, known, report)
+        bar.update()
         new += 1
         if new >= max(_COMPACTED_FROM, compacted // 2):
             table.compact()

@@ -66,6 +66,7 @@ class VideoIndex:
         accelerator: Any = None,
         dtype: torch.dtype | None = None,
         device: str | torch.device | None = None,
+        show_progress_bar: bool = False,
         **video_options: Any,
     ) -> VideoIndex:
         """Make an index, or go on with one: what it holds as it is now is not encoded again, and nothing is removed.
@@ -82,6 +83,7 @@ class VideoIndex:
                 call: each encodes a share.
             dtype: In which the model computes, see :class:`PairScorer`.
             device: Where, see :meth:`PairScorer.from_pretrained`.
+            show_progress_bar: Show videos done and the time left.
             **video_options: Of the processor, such as ``num_clips``.
 
         Raises:
@@ -114,7 +116,9 @@ class VideoIndex:
                     "name another uri"
                 )
         index = cls(table, scorer)
-        index.report = bring_up_to_date(table, index._encoder, items, remove=False, accelerator=accelerator)
+        index.report = bring_up_to_date(
+            table, index._encoder, items, remove=False, accelerator=accelerator, show_progress_bar=show_progress_bar
+        )
         return index
 
     @classmethod
@@ -153,13 +157,14 @@ class VideoIndex:
         rows = self.table.read(["path", "error"], "error IS NOT NULL").to_pylist()
         return {row["path"]: row["error"] for row in sorted(rows, key=lambda row: row["path"])}
 
-    def update(self, videos: Any = None, *, accelerator: Any = None) -> IndexReport:
+    def update(self, videos: Any = None, *, accelerator: Any = None, show_progress_bar: bool = False) -> IndexReport:
         """Encode new and changed videos and remove deleted ones; moved ones are known by their content.
 
         Args:
             videos: The collection as it is now; None: the folder that the index was built from, or else the files that
                 it holds (URLs and bytes stay as they are).
             accelerator: See :meth:`build`.
+            show_progress_bar: See :meth:`build`.
 
         Returns:
             What has changed.
@@ -170,7 +175,14 @@ class VideoIndex:
         if videos is None:
             videos = self.table.settings["folder"]
         items = self._held() if videos is None else list_items(videos)
-        self.report = bring_up_to_date(self.table, self._encoder, items, remove=True, accelerator=accelerator)
+        self.report = bring_up_to_date(
+            self.table,
+            self._encoder,
+            items,
+            remove=True,
+            accelerator=accelerator,
+            show_progress_bar=show_progress_bar,
+        )
         return self.report
 
     def search(
