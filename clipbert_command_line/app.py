@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import answering, searching
+from . import answering, delegating, searching, training
 
 app = typer.Typer(
     help="Ask questions of videos, search them, and train models that do.",
@@ -38,3 +38,7 @@ app.command()(answering.choose)
 app.command()(answering.match)
 app.command()(searching.index)
 app.command()(searching.search)
+app.add_typer(training.app, name="train")
+app.add_typer(delegating.data, name="data")
+for _name, (_module, _help) in delegating.MODELS.items():
+    delegating.delegate(app, _name, _module, _help, f"clipbert {_name}")

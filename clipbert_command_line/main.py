@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 import traceback
@@ -40,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if "--verbose" in arguments:
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("datasets_scripts").setLevel(logging.DEBUG)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         try:

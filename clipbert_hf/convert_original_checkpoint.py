@@ -6,7 +6,6 @@ heads of the checkpoint fit several.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import re
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from datasets_scripts.annotations.command_line import Parser
 
 from .errors import ClipBertError, InvalidInputError
 from .model.configuration_clipbert import ClipBertConfig
@@ -302,9 +303,11 @@ def _read_answers(path: Path, num_labels: int) -> tuple[dict[str, int], dict[int
     return dict(pairs), {index: answer for answer, index in pairs}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(prog="clipbert_hf.convert_original_checkpoint", description=__doc__)
+def main(
+    arguments: Sequence[str] | None = None, program: str = "python -m clipbert_hf.convert_original_checkpoint"
+) -> None:
+    """Run the command line, under the name that its help gives it."""
+    parser = Parser(prog=program, description=__doc__)
     parser.add_argument("--checkpoint", required=True, type=Path, help="the published .pt file")
     parser.add_argument("--task", choices=sorted(TASKS), help="default: told from the checkpoint")
     parser.add_argument("--output", required=True, type=Path, help="folder to write")
@@ -324,7 +327,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         report = convert(options.pop("checkpoint"), options.pop("task"), options.pop("output"), **options)
     except ClipBertError as error:
-        parser.error(str(error))
+        parser.exit(2, f"error: {error}\n")
     logger.info("loaded %d tensors; missing: none; unexpected: none", report.loaded)
     logger.info("dropped %d names that the model does not use:", len(report.dropped))
     for name in report.dropped:

@@ -94,9 +94,9 @@ def _text(report: LoadReport) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = data_set_parser("check", __doc__ or "")
+def main(arguments: list[str] | None = None, program: str = "python -m datasets_scripts.check") -> int:
+    """Run the command line, under the name that its help gives it; returns the exit status."""
+    parser = data_set_parser(program, __doc__ or "")
     parser.add_argument("--report", help="also write everything that was found as JSON")
     parser.add_argument("--full", action="store_true", help="decode every frame, not only the first of each video")
     add_execution(parser, default="two a core")

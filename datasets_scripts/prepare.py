@@ -140,9 +140,9 @@ def prepare(
     return report
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = data_set_parser("prepare", __doc__ or "")
+def main(arguments: list[str] | None = None, program: str = "python -m datasets_scripts.prepare") -> int:
+    """Run the command line, under the name that its help gives it; returns the exit status."""
+    parser = data_set_parser(program, __doc__ or "")
     parser.add_argument("--output", required=True, help="the folder of the prepared videos")
     parser.add_argument("--longest_edge", type=int, default=448, help="of larger videos, in pixels (default: 448)")
     parser.add_argument("--keyframe_every", type=int, default=8, help="frames from keyframe to keyframe (default: 8)")

@@ -91,9 +91,9 @@ def table(counts: Mapping[str, Counts], published: Published) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = data_set_parser("statistics", __doc__ or "")
+def main(arguments: list[str] | None = None, program: str = "python -m datasets_scripts.statistics") -> int:
+    """Run the command line, under the name that its help gives it; returns the exit status."""
+    parser = data_set_parser(program, __doc__ or "")
     add_policy(parser)
     parser.add_argument("--answers", type=int, metavar="K", help="build a vocabulary of the K most frequent answers")
     parser.add_argument("--save_answers", metavar="FILE", help="write it as a label map")

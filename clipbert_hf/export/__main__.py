@@ -11,16 +11,16 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from datasets_scripts.annotations.command_line import Parser
+
 from ..errors import ClipBertError
 from .exporting import PARTS, export_model
 from .writing import SUFFIXES
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="clipbert_hf.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(arguments: Sequence[str] | None = None, program: str = "python -m clipbert_hf.export") -> None:
+    """Run the command line, under the name that its help gives it."""
+    parser = Parser(prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL", help="a saved folder, or a repository of the Hub")
     parser.add_argument("--format", required=True, choices=tuple(SUFFIXES), dest="file_format")
     parser.add_argument("--output", required=True, type=Path, help="folder to write, new or empty")
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         reports = export_model(options.pop("model"), options.pop("output"), **options)
     except ClipBertError as error:
-        parser.exit(2, f"clipbert_hf.export: error: {error}\n")
+        parser.exit(2, f"error: {error}\n")
     print(f"{'part':8}{'precision':>10}{'seconds':>9}{'MB':>9}{'largest difference':>20}{'times faster':>14}")  # noqa: T201
     for each in reports:
         print(  # noqa: T201

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from datasets_scripts.errors import DatasetError
 from datasets_scripts.loading import create_builder
@@ -15,16 +16,22 @@ if TYPE_CHECKING:
     from datasets_scripts.annotations.builder import AnnotationBuilder
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
 def data_set_parser(program: str, description: str) -> argparse.ArgumentParser:
     """A parser of the arguments that name a data set.
 
     Args:
-        program: The module.
+        program: How its help calls it.
         description: Of which the first line is shown.
     """
-    parser = argparse.ArgumentParser(
-        prog=f"python -m datasets_scripts.{program}", description=description.splitlines()[0]
-    )
+    parser = Parser(prog=program, description=description.splitlines()[0])
     parser.add_argument("name", help="the data set, such as msrvtt")
     parser.add_argument("config", nargs="?", help="its configuration, such as retrieval (by default its first)")
     parser.add_argument("--annotation_dir", required=True, help="the folder of the annotation files")
@@ -92,6 +99,7 @@ def run(work: Callable[[], int]) -> int:
     try:
         return work()
     except (DatasetError, OSError) as error:
+        logging.getLogger("datasets_scripts").debug("the trace of this error:", exc_info=True)
         sys.stderr.write(f"error: {error}\n")
         return 2
     except KeyboardInterrupt:

@@ -181,5 +181,5 @@ def test_a_missing_package_is_named(saved, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main([str(saved), "--format", "openvino", "--output", str(tmp_path / "out")])
     assert capsys.readouterr().err == (
-        'clipbert_hf.export: error: the format openvino needs no_such_package: pip install "clipbert_hf[export]"\n'
+        'error: the format openvino needs no_such_package: pip install "clipbert_hf[export]"\n'
     )

@@ -1,6 +1,6 @@
 """The flow of each task, a file each: settings, rows, processor, model, loaders, then training and test.
 
-``clipbert train TASK``, ``python -m clipbert_hf.training TASK`` and the scripts of ``examples/`` run them; each can be
+``clipbert train TASK`` and the scripts of ``examples/`` run them; each can be
 copied and changed.
 """
 
