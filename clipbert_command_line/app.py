@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from . import answering, delegating, searching, training
+from . import answering, delegating, inspecting, searching, training
 
 app = typer.Typer(
     help="Ask questions of videos, search them, and train models that do.",
@@ -33,12 +34,14 @@ def clipbert(
     """What comes before the commands."""
 
 
-app.command()(answering.ask)
-app.command()(answering.choose)
-app.command()(answering.match)
-app.command()(searching.index)
-app.command()(searching.search)
-app.add_typer(training.app, name="train")
-app.add_typer(delegating.data, name="data")
+_COMMANDS: list[Callable[..., None]] = [
+    *(answering.ask, answering.choose, answering.match),
+    *(searching.index, searching.search),
+    *(inspecting.info, inspecting.doctor, inspecting.push),
+]
+for _command in _COMMANDS:
+    app.command()(_command)
 for _name, (_module, _help) in delegating.MODELS.items():
     delegating.delegate(app, _name, _module, _help, f"clipbert {_name}")
+app.add_typer(training.app, name="train")
+app.add_typer(delegating.data, name="data")

@@ -28,7 +28,7 @@ from .app import app
 DONE, NOT_ALL_WELL, FAILED, FAULT, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 3, 130, 141
 
 # What tells users all there is to know, by name: to import the classes would load torch.
-_EXPECTED = {"ClipBertError", "CommandError", "DatasetError", "HfHubHTTPError", "HFValidationError", "OutOfMemoryError"}
+_EXPECTED = {"ClipBertError", "CommandError", "DatasetError", "HTTPError", "HFValidationError", "OutOfMemoryError"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 status = app(args=arguments, prog_name="clipbert", standalone_mode=False)
             finally:
                 sys.stdout.flush()  # while a full disk can still be told of
+            if status == INTERRUPTED:  # typer has taken notice of Ctrl-C
+                sys.stderr.write("interrupted\n")
             return int(status or DONE)
         except SystemExit as end:  # of a command with a parser of its own
             error = end.__context__

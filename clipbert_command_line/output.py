@@ -37,7 +37,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
         table.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*[f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row])
-    console().print(table)
+    _print(table)
 
 
 def print_facts(facts: Iterable[tuple[str, Any]]) -> None:
@@ -47,7 +47,14 @@ def print_facts(facts: Iterable[tuple[str, Any]]) -> None:
     table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(name, str(value))
-    console().print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    screen = console()
+    with screen.capture() as text:
+        screen.print(table)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.get().splitlines()))
 
 
 def with_progress(entries: Iterable[Entry], what: str, *, total: int, shown: bool) -> Iterator[Entry]:

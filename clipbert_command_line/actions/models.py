@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.utils.logging import set_verbosity_error as set_hub_verbosity_error
 from safetensors import SafetensorError
 from transformers.utils import logging
 
@@ -36,6 +37,7 @@ def read_config(model: str) -> ClipBertConfig:
     Raises:
         InvalidInputError: If there is none, or not of a ClipBERT.
     """
+    quiet()
     _check_name(model)
     with loading(model):
         config, _ = ClipBertConfig.get_config_dict(model)
@@ -74,7 +76,6 @@ def load(command: str, model: str, *, device: str | None, dtype: str | None) -> 
     Raises:
         InvalidInputError: If they cannot be loaded, are of another kind, or lack weights.
     """
-    quiet()
     check_kind(command, model, read_config(model))
     with loading(model):
         loaded, report = CLASSES[command].from_pretrained(model, dtype=dtype, output_loading_info=True)
@@ -124,6 +125,7 @@ def loading(model: str) -> Iterator[None]:
 
 
 def quiet() -> None:
-    """Keep transformers from telling of what is no error."""
+    """Keep transformers and the Hub from telling of what is no error; downloads show their progress."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    set_hub_verbosity_error()

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from clipbert_hf import InvalidInputError
 from clipbert_hf.retrieval import PairScorer, VideoIndex
 from clipbert_hf.retrieval.index_building import IndexReport
 
@@ -44,7 +43,6 @@ def build_index(
         What has changed.
     """
     quiet()
-    _check_uri(uri)
     collection: Any = videos[0] if len(videos) == 1 and os.path.isdir(videos[0]) else videos
     shows = not as_json and sys.stderr.isatty()
     if update:
@@ -80,7 +78,6 @@ def search_index(
         as_json: Whether to print the results as JSON.
     """
     quiet()
-    _check_uri(uri)
     index = VideoIndex.open(uri, model=_scorer(model, device, dtype), device=device_for(device), dtype=_type(dtype))
     found = index.search(**query)
     if as_json:
@@ -106,8 +103,3 @@ def _scorer(model: str | None, device: str | None, dtype: str | None, **video_op
 
 def _type(name: str | None) -> torch.dtype | None:
     return None if name is None else getattr(torch, name)
-
-
-def _check_uri(uri: str) -> None:
-    if os.path.isfile(uri):
-        raise InvalidInputError(f"{uri}: an index is a folder; this is a file")

@@ -39,7 +39,13 @@ class IndexTable:
 
     @classmethod
     def find(cls, uri: str | os.PathLike[str]) -> IndexTable | None:
-        """Open the table at a folder or the URI of an object store; None if there is none."""
+        """Open the table at a folder or the URI of an object store; None if there is none.
+
+        Raises:
+            InvalidInputError: If it is a file.
+        """
+        if "://" not in os.fspath(uri) and not os.path.exists(uri):
+            return None  # connecting would make a folder
         try:
             return cls(_connect(uri).open_table(_NAME))
         except ValueError as error:  # a listed table may be one whose making was killed
@@ -186,6 +192,8 @@ def _unless_another_does(work: Callable[[], Any]) -> None:
 def _connect(uri: str | os.PathLike[str]) -> Any:
     import lancedb  # only an extra installs it
 
+    if os.path.isfile(uri):
+        raise InvalidInputError(f"uri: an index is a folder; {os.fspath(uri)} is a file")
     return lancedb.connect(os.fspath(uri))
 
 
