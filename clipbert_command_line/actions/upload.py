@@ -45,8 +45,14 @@ def upload(folder: str, repository: str, *, private: bool, message: str, as_json
     except HFValidationError as error:
         raise InvalidInputError(f"REPO: {' '.join(str(error).split())}") from error
     api = HfApi()
-    url = str(api.create_repo(repository, private=private, exist_ok=True))
-    api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=files, commit_message=message)
+    try:
+        url = str(api.create_repo(repository, private=private, exist_ok=True))
+        api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=files, commit_message=message)
+    except Exception as error:
+        # Of the Hub, or of its HTTP library, which differs from release to release.
+        if "HTTPError" not in {each.__name__ for each in type(error).__mro__}:
+            raise
+        raise InvalidInputError(f"REPO {repository}: cannot be uploaded: {' '.join(str(error).split())}") from error
     if as_json:
         print_json({"url": url, "files": files})
     else:
