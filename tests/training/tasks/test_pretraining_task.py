@@ -102,7 +102,7 @@ def test_a_contrastive_head_trains_beside(pooling: str, weight: str, small_data:
     options = [*TINY, "--data_dir", str(small_data), "--tracker", "none", "--num_workers", "0", "--batch_size", "4"]
     options += ["--model.contrastive_size", "16", "--model.contrastive_pooling", pooling, "--matching_weight", weight]
     options += ["--best_metric", "null", "--output_dir", str(tmp_path), "--max_steps", "3", "--learning_rate", "1e-3"]
-    results = run_pretraining.main([str(EXAMPLES / "recipes" / RECIPE), *options])
+    results = run_pretraining.main([str(RECIPES / RECIPE), *options])
     model = ClipBertForPreTraining.from_pretrained(tmp_path).eval()
     processor = ClipBertProcessor.from_pretrained(tmp_path)
     rows = load_splits(DataSettings(data_dir=str(small_data)), "pretraining")["test"]
