@@ -222,99 +222,9 @@ def _public_notes(builder: AnnotationBuilder) -> list[str]:
     return notes
 
 
-<<<<<<< HEAD
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = data_set_parser("export", __doc__ or "")
-=======
-class _ShardWriter:
-    """Writes rows into ``<split>-<n>-of-<total>.parquet``; the total is known at the end.
-
-    Args:
-        folder: Where.
-        split: Which.
-        columns: Their types.
-        shard_size: Bytes after which a file ends.
-        media: Whether rows are big.
-    """
-
-    def __init__(self, folder: Path, split: str, columns: Features, shard_size: int, media: MediaMode) -> None:
-        self._folder, self._split, self._columns, self._shard_size = folder, split, columns, shard_size
-        self._batch = _EMBED_ROWS if media == "embed" else _BATCH_ROWS
-        self._rows: list[dict[str, Any]] = []
-        self._paths: list[Path] = []
-        self._count = 0
-        self._writer: Any = None
-
-    def add(self, row: dict[str, Any]) -> None:
-        self._rows.append(row)
-        if len(self._rows) == self._batch:
-            self._flush()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        if self._writer is None:
-            path = self._folder / f"{self._split}-{len(self._paths)}.parquet"
-            self._paths.append(path)
-            self._writer = parquet.ParquetWriter(path, self._columns.arrow_schema)
-        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._columns.arrow_schema))
-        self._count += len(self._rows)
-        self._rows = []
-        if self._paths[-1].stat().st_size >= self._shard_size:
-            self._close()
-
-    def _close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    def finish(self) -> int:
-        """Write the rest and give the files their names; returns the number of rows."""
-        if self._rows or not self._paths:
-            self._flush()
-        self._close()
-        for number, path in enumerate(self._paths):
-            path.rename(self._folder / f"{self._split}-{number:05d}-of-{len(self._paths):05d}.parquet")
-        return self._count
-
-
-def push_to_hub(folder: str | os.PathLike[str], repository: str, *, private: bool = False) -> str:
-    """Upload an exported folder as a data set repository, made if missing; returns its address.
-
-    Args:
-        folder: From :func:`export`.
-        repository: Such as ``"my-team/msrvtt"``.
-        private: Whether a new repository is private.
-
-    Raises:
-        DatasetError: The folder was not exported.
-    """
-    from huggingface_hub import HfApi
-
-    folder = Path(folder)
-    if not (folder / MANIFEST).is_file():
-        raise DatasetError(f"{folder} has no {MANIFEST}: export the data set there first")
-    api = HfApi()
-    url = api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
-    configs = list(read_manifest(folder, None)["configs"])
-    api.upload_folder(
-        repo_id=repository,
-        repo_type="dataset",
-        folder_path=folder,
-        ignore_patterns=[".*"],
-        # Shards of an older export would be read as well.
-        delete_patterns=[f"{config}/*.parquet" for config in configs],
-        commit_message=f"Add {', '.join(configs)}",
-    )
-    return str(url)
-
-
 def main(arguments: list[str] | None = None, program: str = "python -m datasets_scripts.export") -> int:
     """Run the command line, under the name that its help gives it; returns the exit status."""
     parser = data_set_parser(program, __doc__ or "")
->>>>>>> 04ce457 (Add clipbert train, data, convert and export; errors of the modules' own commands are one line)
     add_policy(parser)
     parser.add_argument("--output", required=True, help="the folder to write")
     parser.add_argument("--media", choices=get_args(MediaMode), default="names", help="what becomes of the videos")
