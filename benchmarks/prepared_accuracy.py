@@ -64,7 +64,7 @@ def run(demo: Path, prepared: Path, settings: EncodingSettings) -> dict[str, Any
     overrides += ["--max_steps", "0", "--resume_from_checkpoint", "null", "--tracker", "none"]
     recipe = parse_recipe(VideoQARecipe, [str(demo / "qa" / "recipe.yaml"), *overrides])
     accelerator = Accelerator()
-    rows = load_task_splits(recipe, "qa")["test"]
+    rows = [*load_task_splits(recipe, "qa")["test"]]
     processor = create_processor(recipe, recipe, [], num_clips=max(recipe.inference_clips))
     answers = choose_answers(recipe, [])
     model = accelerator.prepare(create_qa_model(recipe, processor, answers))

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     recipe = training.parse_recipe(YesNoRecipe, arguments)
     accelerator = training.open_run(recipe)
     splits = training.load_task_splits(recipe, "qa")
-    splits = {split: [row for row in rows if row["answer"] in LABELS] for split, rows in splits.items()}
+    splits = {split: rows.filter(lambda row: row["answer"] in LABELS) for split, rows in splits.items()}
     clips = recipe.validation_clips
     processor = training.create_processor(recipe, recipe, splits["train"], num_clips=clips)
     model = training.create_model(

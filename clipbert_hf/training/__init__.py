@@ -16,8 +16,10 @@ try:
     from .calibration import rows_to_calibrate
     from .checkpoints import CheckpointError
     from .data.clips import ClipSamples, ClipSettings, QuestionSettings, QuestionTaskSettings, create_question_loader
-    from .data.loaders import create_loader, group_by_video, group_rows
-    from .data.splits import Row, Splits, load_task_splits
+    from .data.loaders import create_loader
+    from .data.row_tables import Row
+    from .data.rows import Groups, Rows, group_by_video, group_rows
+    from .data.splits import Splits, load_task_splits
     from .evaluation import Task, evaluate
     from .faults import PreemptedError, UnreadableVideoError
     from .loop import Summary, TrainingError, train
@@ -36,12 +38,14 @@ __all__ = [
     "CheckpointError",
     "ClipSamples",
     "ClipSettings",
+    "Groups",
     "LoopSettings",
     "PreemptedError",
     "QuestionSettings",
     "QuestionTaskSettings",
     "RecipeError",
     "Row",
+    "Rows",
     "ScriptSettings",
     "Splits",
     "Summary",

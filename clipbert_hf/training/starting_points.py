@@ -19,7 +19,9 @@ from ..model.configuration_clipbert import ClipBertConfig
 from ..model.pretrained_parts_clipbert import pixel_statistics
 from ..model.processing_clipbert import ClipBertProcessor
 from ..model.video_processing_clipbert import ClipBertVideoProcessor
-from .data.splits import Row, load_source
+from .data.row_tables import Row
+from .data.rows import as_rows
+from .data.splits import load_source
 from .recipe import DataSettings, RecipeError, StartSettings
 from .recipe_parsing import check_keys
 
@@ -67,7 +69,7 @@ def create_processor(
         options = {"image_mean": mean, "image_std": std, **options}
     texts = [*texts_of(rows)]
     for config in start.vocabulary_configs:
-        texts += texts_of(load_source(data, config).get("train", []))
+        texts += texts_of(load_source(data, config).get("train", as_rows([])))
     if not texts:
         raise RecipeError(
             f"without start_from or text, the words of a new model are those of the split 'train', and data set "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 from accelerate import PartialState
 
 from datasets_scripts.annotations.vocabulary import answer_scores, people_answers
@@ -14,17 +15,21 @@ from datasets_scripts.schemas import sort_answers
 
 from ..recipe import RecipeError
 from .answers import AnswerKind
-from .splits import Row, Splits
+from .row_tables import Row
+from .rows import Rows, as_rows
 
 AnswerCase = Literal["error", "lower", "keep"]
 SoftMetric = Literal["vqa_accuracy", "soft_score"]
 
 
-def check_answers(splits: Splits, kind: AnswerKind, case: AnswerCase, *, labels: Sequence[str] = ()) -> None:
-    """Check the answers of all splits, in one pass.
+def check_answers(
+    splits: MutableMapping[str, Any], kind: AnswerKind, case: AnswerCase, *, labels: Sequence[str] = ()
+) -> None:
+    """Check the answers of all splits.
 
     Args:
-        splits: The rows of each; with ``case="lower"`` their answers, and what people answered, are changed in place.
+        splits: The rows of each; with ``case="lower"`` others take their place, whose answers, and what people
+            answered, are lower case.
         kind: What answers are.
         case: What to do about answers that differ only in case or outer white space: refuse, make all lower case
             without outer white space, or take them for different answers.
@@ -40,31 +45,47 @@ def check_answers(splits: Splits, kind: AnswerKind, case: AnswerCase, *, labels:
     seen = {_lower(label): (label, "a label of the model") for label in labels}
     if case == "lower" and (other := next((label for label in labels if label != _lower(label)), None)) is not None:
         raise RecipeError(f"answer_case=lower, but the model has learned {other!r} as it is: give --answer_case keep")
-    for split, row in _rows_of(splits):
-        if needed not in row:
-            raise RecipeError(
-                f"answer_kind={kind} needs rows with {needed!r}, and question {row['id']} of the split {split!r} has "
-                f"{', '.join(row)}"
-            )
+    for split, given in splits.items():
+        rows = as_rows(given)
+        _check_columns(rows, split, kind, needed)
         if case == "lower":
-            _lower_answers(row, kind)
-        for answer in answer_scores(row) if kind == "soft" else [row["answer"]]:
+            splits[split] = rows = _lowered(rows, kind)
+        # In the order of the rows that have an answer first, so that the first of them that is wrong is named.
+        for answer, place in _answers(rows, kind):
+            named = f"question {rows.value(place, 'id')} of the split {split!r}"
             if not isinstance(answer, str) or not answer.strip():
                 raise RecipeError(
-                    f"answer_kind={kind}: the answer to question {row['id']} of the split {split!r} must be a text "
-                    f"that is not blank; got {answer!r}"
+                    f"answer_kind={kind}: the answer to {named} must be a text that is not blank; got {answer!r}"
                 )
             if case == "error":
-                place = f"question {row['id']} of the split {split!r}"
-                other, where = seen.setdefault(_lower(answer), (answer, place))
+                other, where = seen.setdefault(_lower(answer), (answer, named))
                 if other != answer:
                     raise RecipeError(
-                        f"the answers {other!r} ({where}) and {answer!r} ({place}) differ only in case or outer white "
+                        f"the answers {other!r} ({where}) and {answer!r} ({named}) differ only in case or outer white "
                         "space, and would be two answers: --answer_case lower makes one of them, --answer_case keep "
                         "keeps them apart"
                     )
     if kind == "soft":
         _check_people(splits)
+
+
+def _check_columns(rows: Rows, split: str, kind: AnswerKind, needed: str) -> None:
+    row = rows.first_without(needed)
+    if row is not None:
+        raise RecipeError(
+            f"answer_kind={kind} needs rows with {needed!r}, and question {row['id']} of the split {split!r} has "
+            f"{', '.join(row)}"
+        )
+
+
+def _answers(rows: Rows, kind: AnswerKind) -> Iterator[tuple[Any, int]]:
+    """Each answer once, with the place of its first row."""
+    seen = set[str]()
+    for place, row in enumerate(rows.each("answer" if kind == "open_ended" else "answers")):
+        for answer in [row["answer"]] if kind == "open_ended" else answer_scores(row):
+            if not isinstance(answer, str) or answer not in seen:
+                yield answer, place
+                seen.add(answer)
 
 
 def soft_metric(rows: Sequence[Row], split: str | None = None) -> SoftMetric:
@@ -82,13 +103,15 @@ def soft_metric(rows: Sequence[Row], split: str | None = None) -> SoftMetric:
         RecipeError: If a row has what people answered and another has not, or none has an answer.
     """
     of_split = "the questions" if split is None else f"the split {split!r}"
-    with_people = next((row for row in rows if people_answers(row)), None)
-    if with_people is None:
-        if not any(row.get("answers") for row in rows):
+    found = as_rows(rows)
+    columns = ("answers", "people_answers")
+    said = np.fromiter((bool(people_answers(row)) for row in found.each(*columns)), dtype=bool, count=len(found))
+    if not said.any():
+        if not any(found.values("answers")):
             raise RecipeError(f"{of_split} cannot be evaluated: no row has 'answers' or 'people_answers'")
         return "soft_score"
-    without = next((row for row in rows if not people_answers(row)), None)
-    if without is not None:
+    if not said.all():
+        with_people, without = found[int(said.argmax())], found[int(said.argmin())]
         has = "scores alone" if without.get("answers") else "no answer"
         raise RecipeError(
             f"{of_split}: question {with_people['id']} has 'people_answers', what each person said, and question "
@@ -97,12 +120,17 @@ def soft_metric(rows: Sequence[Row], split: str | None = None) -> SoftMetric:
     return "vqa_accuracy"
 
 
-def _check_people(splits: Splits) -> None:
+def _check_people(splits: Mapping[str, Sequence[Row]]) -> None:
     for split in ("validation", "test"):
         if split in splits:
             soft_metric(splits[split], split)
     for split, rows in splits.items():
-        unanswered = [row["id"] for row in rows if not row["answers"] and not people_answers(row)]
+        found = as_rows(rows)
+        unanswered = [
+            found.value(place, "id")
+            for place, row in enumerate(found.each("answers", "people_answers"))
+            if not row["answers"] and not people_answers(row)
+        ]
         if unanswered and PartialState().is_main_process:
             sys.stderr.write(
                 f"the split {split!r} has {len(unanswered):,} questions without any answer, such as {unanswered[0]}: "
@@ -110,35 +138,37 @@ def _check_people(splits: Splits) -> None:
             )
 
 
-def _check_numbers(splits: Splits) -> None:
-    for split, row in _rows_of(splits):
-        value = row.get("answer")
-        try:
-            number = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number):
-            raise RecipeError(
-                f"answer_kind=count: the answer to question {row['id']} of the split {split!r} must be a number; got "
-                f"{value!r}"
-            )
-
-
-def _rows_of(splits: Mapping[str, Sequence[Row]]) -> Iterator[tuple[str, Row]]:
-    return ((split, row) for split, rows in splits.items() for row in rows)
+def _check_numbers(splits: Mapping[str, Sequence[Row]]) -> None:
+    for split, rows in splits.items():
+        found = as_rows(rows)
+        for place, value in enumerate(found.values("answer")):
+            try:
+                number = float(value)
+            except (TypeError, ValueError):
+                number = math.nan
+            if not math.isfinite(number):
+                raise RecipeError(
+                    f"answer_kind=count: the answer to question {found.value(place, 'id')} of the split {split!r} must "
+                    f"be a number; got {value!r}"
+                )
 
 
 def _lower(answer: str) -> str:
     return answer.strip().lower()
 
 
-def _lower_answers(row: Row, kind: AnswerKind) -> None:
-    """Of soft answers that become one, the scores are added, up to 1."""
+def _lowered(rows: Rows, kind: AnswerKind) -> Rows:
+    """Rows with answers in lower case. Of soft answers that become one, the scores are added, up to 1."""
     if kind == "open_ended":
-        row["answer"] = _lower(row["answer"]) if isinstance(row["answer"], str) else row["answer"]
-        return
+        answers = (_lower(answer) if isinstance(answer, str) else answer for answer in rows.values("answer"))
+        return rows.with_column("answer", answers)
+    said = ([_lower(answer) for answer in people_answers(row)] for row in rows.each("answers", "people_answers"))
+    lower = rows.with_column("answers", (_lower_scores(row) for row in rows.each("answers")))
+    return lower.with_column("people_answers", said)
+
+
+def _lower_scores(row: Row) -> list[dict[str, Any]]:
     scores: dict[Any, float] = {}
     for answer, score in answer_scores(row).items():
         scores[_lower(answer)] = min(scores.get(_lower(answer), 0.0) + score, 1.0)
-    row["people_answers"] = [_lower(answer) for answer in people_answers(row)]
-    row["answers"] = sort_answers(scores)
+    return sort_answers(scores)

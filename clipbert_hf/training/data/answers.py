@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import MutableMapping, Sequence
+from typing import Any, Literal
 
 from accelerate import PartialState
 
@@ -13,7 +13,8 @@ from datasets_scripts.annotations.vocabulary import build_answer_vocabulary
 from ...model.configuration_clipbert import ClipBertConfig
 from ...model.modeling_clipbert import ClipBertForVideoQuestionAnswering
 from ..recipe import DataSource, RecipeError
-from .splits import Row, Splits
+from .row_tables import Row
+from .rows import as_rows
 
 AnswerKind = Literal["open_ended", "count", "soft"]
 
@@ -32,11 +33,11 @@ def answers_to_learn(rows: Sequence[Row], kind: AnswerKind, data: DataSource, si
     """
     if kind == "count":
         return []
-    if kind == "soft" and not any(row.get("answers") for row in rows):
+    found = as_rows(rows)
+    if kind == "soft" and not any(found.values("answers")):
         raise RecipeError(f"answer_kind=soft needs rows with 'answers', those of several people; {data.dataset}")
     column = "answers" if kind == "soft" else "answer"
-    given = [{column: row[column]} for row in rows]
-    return list(build_answer_vocabulary(given, top_k=size, count="all").answers)
+    return list(build_answer_vocabulary(found.each(column), top_k=size, count="all").answers)
 
 
 def learned_answers(start_from: str | None) -> list[str]:
@@ -57,9 +58,10 @@ def learned_answers(start_from: str | None) -> list[str]:
     return [config.id2label[index] for index in range(len(config.id2label))]
 
 
-def drop_unanswered_test(splits: Splits) -> None:
+def drop_unanswered_test(splits: MutableMapping[str, Any]) -> None:
     """Leave out a test that cannot be scored: a challenge keeps its answers to itself, as VQA v2 does."""
-    if "test" in splits and not any(row.get("answers") or row.get("people_answers") for row in splits["test"]):
+    columns = ("answers", "people_answers")
+    if "test" in splits and not any(any(as_rows(splits["test"]).values(name)) for name in columns):
         del splits["test"]
         if PartialState().is_main_process:
             sys.stderr.write("the split 'test' has no answers, and is not evaluated\n")

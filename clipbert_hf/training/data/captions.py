@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from .clips import ClipSamples
-from .splits import Row
+from .row_tables import Row
+from .rows import as_rows, group_by_video
 
 # Where wrong captions come from: other videos; the data set's own, else the most alike of other videos; other videos of
 # the batch.
@@ -58,23 +59,28 @@ class CaptionPool:
     away.
 
     Args:
-        rows: Of the split; ``source`` names the data set of a row where there are several.
+        rows: Of the split; ``source`` names the data set of a row where there are several. They stay where they are:
+            a caption is read when it is drawn.
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        self.captions: dict[str, list[str]] = {}
-        self.own: dict[str, set[str]] = {}
-        self.sources: dict[str, str] = {}
-        for row in rows:
-            source = self.sources.setdefault(row["video"], row.get("source", ""))
-            self.captions.setdefault(source, []).append(row["caption"])
-            self.own.setdefault(row["video"], set()).add(row["caption"])
+        self.rows = as_rows(rows)
+        self._groups = group_by_video(self.rows)
+        self._numbers = {video: number for number, video in enumerate(self._groups.videos())}
+        sources, names = self.rows.codes("source")
+        codes, _ = self.rows.codes("video")
+        firsts = self._groups.first_places()
+        self._source = sources[firsts]  # of a video: that of its first row
+        of_rows = self._source[codes] if len(names) > 1 else None
+        # The places of the captions that a video may be given, for each data set; None: all.
+        self._places = [None if of_rows is None else np.flatnonzero(of_rows == code) for code in range(len(names))]
 
     def draw(self, video: str, generator: np.random.Generator) -> str | None:
         """A caption of another video; None where there seems to be none."""
-        captions, true = self.captions[self.sources[video]], self.true_keys(video)
+        places, true = self._places[self._source[self._numbers[video]]], self.true_keys(video)
         for _ in range(100):
-            text = captions[int(generator.integers(len(captions)))]
+            drawn = int(generator.integers(len(self.rows) if places is None else len(places)))
+            text = self.rows.value(drawn if places is None else int(places[drawn]), "caption")
             if caption_key(text) not in true:
                 return text
         return None
@@ -90,7 +96,8 @@ class CaptionPool:
 
     def true_keys(self, video: str) -> set[str]:
         """The keys of a video's own captions; made when they are asked for, since those of all take much memory."""
-        return {caption_key(text) for text in self.own[video]}
+        own = self._groups.places(self._numbers[video]).tolist()
+        return {caption_key(self.rows.value(place, "caption")) for place in own}
 
     def draw_alike(self, row: Row, generator: np.random.Generator, *, among: int) -> str | None:
         """Of several captions of other videos the one that has the most words in common with the row's."""
@@ -107,7 +114,8 @@ class CaptionPool:
         video = samples[place]["rows"][0]["video"]
         following = [*samples[place + 1 :], *samples[:place]]
         rows = [row for sample in following for row in sample["rows"]]
-        return self.wrong(video, [row["caption"] for row in rows if self.sources[row["video"]] == self.sources[video]])
+        own = self._source[self._numbers[video]]
+        return self.wrong(video, [row["caption"] for row in rows if self._source[self._numbers[row["video"]]] == own])
 
 
 class RetrievalSamples:

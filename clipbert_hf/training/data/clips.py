@@ -15,8 +15,9 @@ from ...model.processing_clipbert import ClipBertProcessor
 from ...model.video_processing_clipbert import ClipBertVideoProcessor
 from ..evaluation import adopt, predictions_of
 from ..recipe import RecipeError, ScriptSettings, Settings, check_at_least, setting
-from .loaders import create_loader, group_by_video, group_rows
-from .splits import Row
+from .loaders import create_loader
+from .row_tables import Row
+from .rows import Groups, group_by_video, group_rows
 
 if TYPE_CHECKING:
     from ..evaluation import Task
@@ -229,7 +230,7 @@ def join_visual(samples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
     raise KeyError(f"a sample must have pixels or grids; it has {', '.join(samples[0])}")
 
 
-def question_groups(rows: Sequence[Row], settings: QuestionSettings, *, training: bool) -> list[list[Row]]:
+def question_groups(rows: Sequence[Row], settings: QuestionSettings, *, training: bool) -> Groups:
     """What a sample of a split holds: a video with all its questions, or in training with some of them."""
     if training and settings.epoch_of == "questions":
         return group_rows(rows, settings.questions_per_video or len(rows))

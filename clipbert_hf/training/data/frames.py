@@ -19,7 +19,7 @@ from ...video.reading import open_video
 from .captions import CaptionPool, Negatives
 from .clips import blank_clips, pixel_dtype
 from .masking import IGNORED, TextMasker
-from .splits import Row
+from .row_tables import Row
 
 Moment = tuple[float | None, float | None]  # start and end in seconds, None where the video's own
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,29 +14,11 @@ from ...errors import VideoDecodeError
 from ..faults import KEY, Unreadable, ignore_termination
 from ..recipe import ScriptSettings
 from .prepared import check_prepared_size, preparations
-from .splits import Row
+from .row_tables import Row
+from .rows import as_groups
 
 # So many videos in a row that cannot be read are no accident.
 _ATTEMPTS = 100
-
-
-def group_by_video(rows: Iterable[Row]) -> list[list[Row]]:
-    """The rows of each video, in order of the videos' first rows; so that a video passes the CNN once for all."""
-    groups: dict[str, list[Row]] = {}
-    for video, together in groupby(rows, key=lambda row: row["video"]):
-        groups.setdefault(video, []).extend(together)
-    return list(groups.values())
-
-
-def group_rows(rows: Iterable[Row], most: int) -> list[list[Row]]:
-    """The rows of each video in groups of at most so many; an epoch over the groups has every row once.
-
-    Example:
-        >>> rows = [{"video": name, "caption": str(number)} for number, name in enumerate("aaab")]
-        >>> [[row["caption"] for row in group] for group in group_rows(rows, 2)]
-        [['0', '1'], ['2'], ['3']]
-    """
-    return [group[first : first + most] for group in group_by_video(rows) for first in range(0, len(group), most)]
 
 
 class VideoDataset(Dataset[Any]):
@@ -49,7 +29,7 @@ class VideoDataset(Dataset[Any]):
     the sample is None where nothing could.
 
     Args:
-        groups: What there is for each index, such as the rows of a video.
+        groups: What there is for each index, such as the rows of a video; lists of lists of rows will do.
         read: Turns one of these into a sample, drawing from the generator it is given.
         seed: Seed of all draws.
         replace: Whether the next video that can be read takes the place of one that cannot, so that batches stay whole.
@@ -58,14 +38,14 @@ class VideoDataset(Dataset[Any]):
 
     def __init__(
         self,
-        groups: list[list[Row]],
+        groups: Sequence[Sequence[Row]],
         read: Callable[[list[Row], np.random.Generator], Any],
         *,
         seed: int,
         replace: bool = False,
         blank: Callable[[list[Row], np.random.Generator], Any] | None = None,
     ) -> None:
-        self.groups, self.read, self.seed = groups, read, seed
+        self.groups, self.read, self.seed = as_groups(groups), read, seed
         self.replace, self.blank = replace, blank
 
     def __len__(self) -> int:
@@ -73,11 +53,8 @@ class VideoDataset(Dataset[Any]):
 
     def fingerprint(self) -> str:
         """A hash of all rows but for where their videos lie, which may be moved; and of how these were prepared."""
-        digest = hashlib.sha256()
-        for group in self.groups:
-            rows = [{name: value for name, value in row.items() if name not in ("video", "image")} for row in group]
-            digest.update(json.dumps(rows, sort_keys=True, default=str).encode())
-        for how in preparations(str(row["video"]) for group in self.groups for row in group if "video" in row):
+        digest = hashlib.sha256(self.groups.fingerprint().encode())
+        for how in preparations(self.groups.videos()):
             digest.update(how.encode())
         return digest.hexdigest()[:16]
 
@@ -141,7 +118,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 def create_loader(
-    groups: list[list[Row]],
+    groups: Sequence[Sequence[Row]],
     read: Callable[[list[Row], np.random.Generator], Any],
     collate: Callable[[list[Any]], Any],
     settings: ScriptSettings,
@@ -152,7 +129,7 @@ def create_loader(
     """A loader for the training loop.
 
     Args:
-        groups: What there is for each index, such as the rows of a video.
+        groups: What there is for each index, such as the rows of a video; lists of lists of rows will do.
         read: Turns one of these into a sample, drawing from the generator it is given.
         collate: Turns a list of samples into a batch.
         settings: Batch size, seed, number of workers, and what to do about videos that cannot be read.
@@ -164,8 +141,9 @@ def create_loader(
         RecipeError: If ``read`` has a processor that resizes to more than videos were prepared for.
     """
     size = getattr(getattr(read, "processor", None), "size", None)
+    groups = as_groups(groups)
     if size is not None:
-        check_prepared_size((row["video"] for group in groups for row in group), size["longest_edge"])
+        check_prepared_size(groups.videos(), size["longest_edge"])
     skips = settings.on_unreadable_video == "skip"
     dataset = VideoDataset(
         groups, read, seed=settings.seed, replace=skips and training, blank=blank if skips and not training else None

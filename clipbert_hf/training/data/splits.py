@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,9 +19,10 @@ from datasets_scripts.moving_shapes import load_moving_shapes
 
 from ..recipe import DataSettings, DataSource, RecipeError, ScriptSettings
 from ..recipe_parsing import check_keys
+from .row_tables import Row
+from .rows import Rows, as_rows, join_rows
 
-Row = dict[str, Any]
-Splits = dict[str, list[Row]]
+Splits = dict[str, Rows]
 
 # What the rows of each task cannot do without.
 _COLUMNS = {"pretraining": "caption", "retrieval": "caption", "qa": "question", "multiple_choice": "options"}
@@ -63,7 +64,7 @@ def load_task_splits(settings: ScriptSettings, task: str) -> Splits:
     if settings.validation_rows is not None and "validation" in splits:
         splits["validation"] = some_videos(splits["validation"], settings.validation_rows, settings.seed)
     if not settings.trains:
-        return {"train": [], **splits}
+        return {"train": as_rows([]), **splits}
     has = f"{_described(settings, config)} has {', '.join(splits)}"
     if "train" not in splits:
         stop = "epochs" if settings.max_steps is None else "max_steps"
@@ -79,7 +80,7 @@ def load_task_splits(settings: ScriptSettings, task: str) -> Splits:
     return splits
 
 
-def some_videos(rows: list[Row], number: int, seed: int) -> list[Row]:
+def some_videos(rows: Sequence[Row], number: int, seed: int) -> Rows:
     """The rows of as many videos, drawn at random, as it takes for a number of rows; in their order.
 
     Args:
@@ -87,37 +88,36 @@ def some_videos(rows: list[Row], number: int, seed: int) -> list[Row]:
         number: How many are enough.
         seed: Of the draw.
     """
-    counts = Counter(row["video"] for row in rows)
-    videos = list(counts)
-    kept: set[str] = set()
-    enough = 0
-    for place in np.random.default_rng(seed).permutation(len(videos)):
-        if enough >= number:
-            break
-        kept.add(videos[place])
-        enough += counts[videos[place]]
-    return [row for row in rows if row["video"] in kept]
+    found = as_rows(rows)
+    codes, videos = found.codes("video")
+    drawn = np.random.default_rng(seed).permutation(len(videos))
+    enough = np.cumsum(np.bincount(codes, minlength=len(videos))[drawn])  # rows of the first so many drawn
+    kept = np.zeros(len(videos), dtype=bool)
+    kept[drawn[: np.searchsorted(enough, number) + 1]] = True
+    return found.select(np.flatnonzero(kept[codes]))
 
 
 def _check_rows(splits: Splits, task: str, described: str) -> None:
     """Check that rows are those of a task, and that their captions or questions are texts; options have their own."""
     column = _COLUMNS[task]
     for split, rows in splits.items():
-        for row in rows:
-            if column not in row:
-                raise RecipeError(
-                    f"{task} needs rows with {column!r}, and row {row['id']} of {described} has {', '.join(row)}; "
-                    "dataset_config chooses other rows"
-                )
-            if column == "options":
-                continue
-            further = [("hard_negatives", text) for text in row.get("hard_negatives") or ()]
-            for name, text in ((column, row[column]), *further):
-                if not isinstance(text, str) or not text.strip():
-                    raise RecipeError(
-                        f"{task} needs rows whose {name!r} is a text that is not blank, and row {row['id']} of the "
-                        f"split {split!r} of {described} has {text!r}"
-                    )
+        row = rows.first_without(column)
+        if row is not None:
+            raise RecipeError(
+                f"{task} needs rows with {column!r}, and row {row['id']} of {described} has {', '.join(row)}; "
+                "dataset_config chooses other rows"
+            )
+        if column == "options":
+            continue
+        further = ["hard_negatives"] if rows.has("hard_negatives") else []
+        for name in (column, *further):
+            for place, value in enumerate(rows.values(name)):
+                for text in (value or ()) if name == "hard_negatives" else (value,):
+                    if not isinstance(text, str) or not text.strip():
+                        raise RecipeError(
+                            f"{task} needs rows whose {name!r} is a text that is not blank, and row "
+                            f"{rows[place]['id']} of the split {split!r} of {described} has {text!r}"
+                        )
 
 
 def _described(data: DataSettings, config: str) -> str:
@@ -163,32 +163,42 @@ def load_source(source: DataSource, config: str) -> Splits:
         known = [*inspect.signature(loader).parameters][2:]
         check_keys(source.dataset_options, known, name="dataset_options")
     loaded = loader(config, source.data_dir, **source.dataset_options)
-    splits = {name: split.to_list() for name, split in loaded.items() if len(split)}
-    for row in (row for rows in splits.values() for row in rows):
-        if "image" in row:
-            row.setdefault("video", row["image"])  # an image is a video of one frame
-        if row.get("people_answers"):
-            row["people_answers"] = [*map(sys.intern, row["people_answers"])]  # millions, of which few differ
-    return splits
+    return {name: _with_videos(as_rows(split)) for name, split in loaded.items() if len(split)}
+
+
+def _with_videos(rows: Rows) -> Rows:
+    """Rows of images as rows of videos of one frame."""
+    has_none = "image" in rows[0] and "video" not in rows[0]
+    return rows.changed(other_names={"video": "image"}) if has_none else rows
 
 
 def _joined(parts: Mapping[str, Splits]) -> Splits:
     """The splits of several data sets as one; ids are told apart by the data set, videos by their paths."""
-    joined: Splits = {}
-    trained: dict[str, set[str]] = {}
+    named = {
+        name: {split: rows.changed(source=name) for split, rows in splits.items()} for name, splits in parts.items()
+    }
+    _check_training_videos(named)
+    every = dict.fromkeys(split for splits in named.values() for split in splits)
+    return {split: join_rows([splits[split] for splits in named.values() if split in splits]) for split in every}
+
+
+def _check_training_videos(parts: Mapping[str, Splits]) -> None:
+    """Check that no video is for training in one data set and for evaluation in another."""
+    trained: dict[str, str] = {}
+    everywhere: dict[str, set[str]] = {}
     for name, splits in parts.items():
-        for split, rows in splits.items():
-            for row in rows:
-                row.update(id=f"{name}/{row['id']}", source=name)
-                if split == "train":
-                    trained.setdefault(row["video"], set()).add(name)
-            joined.setdefault(split, []).extend(rows)
-    for split in joined.keys() - {"train"}:
-        for row in joined[split]:
-            others = trained.get(row["video"], set()) - {row["source"]}
-            if others:
-                raise RecipeError(
-                    f"{row['video']} is in the split 'train' of {min(others)} and in {split!r} of {row['source']}: "
-                    "what is trained on cannot be evaluated on"
-                )
-    return joined
+        for video in splits["train"].unique("video") if "train" in splits else ():
+            first = trained.setdefault(video, name)
+            if first != name:
+                everywhere.setdefault(video, {first}).add(name)
+    for name, splits in parts.items():
+        for split in splits.keys() - {"train"}:
+            for video in splits[split].unique("video"):
+                if video not in trained:
+                    continue
+                others = everywhere.get(video, {trained[video]}) - {name}
+                if others:
+                    raise RecipeError(
+                        f"{video} is in the split 'train' of {min(others)} and in {split!r} of {name}: "
+                        "what is trained on cannot be evaluated on"
+                    )

@@ -14,6 +14,7 @@ from typing import Any
 
 from clipbert_hf.model.modeling_clipbert import ClipBertForVideoTextRetrieval
 from clipbert_hf.training import (
+    Row,
     create_model,
     create_processor,
     load_task_splits,
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     model = create_model(ClipBertForVideoTextRetrieval, recipe, processor, trains=recipe.trains)
 
     def evaluation(split: str, clips: list[int], *, is_test: bool) -> tuple[Any, RetrievalTask]:
-        rows = splits.get(split, [])
+        rows: Sequence[Row] = splits.get(split, [])
         task = RetrievalTask.from_recipe(recipe, model, processor, rows, clips, is_test=is_test)
         return create_evaluation_loader(rows, recipe, processor, clips=clips) if rows else None, task
 

@@ -17,7 +17,8 @@ from ...model.modeling_clipbert import ClipBertForMultipleChoice, ClipBertForVid
 from ...model.pair_scoring_clipbert import ranking_scores
 from ...model.processing_clipbert import ClipBertProcessor
 from ..data.clips import QuestionTaskSettings, frame_indices
-from ..data.splits import Row
+from ..data.row_tables import Row
+from ..data.rows import as_rows
 from ..recipe import RecipeError, setting
 from .clip_scores import logits_by_clips
 from .confidence import calibration_errors, confidence_of, config_of, prediction
@@ -197,8 +198,8 @@ def check_options(rows: Sequence[Row], answer_by: AnswerBy = "choice", split: st
             none of them; the row is named, and the split.
     """
     of_split = "" if split is None else f" of the split {split!r}"
-    twice = []
-    for row in rows:
+    twice, first = [], rows[0] if len(rows) else {}
+    for row in as_rows(rows).each("id", "question", "options", "answer"):
         place, options, answer = f"question {row['id']}{of_split}", row["options"], row["answer"]
         if answer_by == "choice" and not _is_text(row.get("question")):
             raise RecipeError(
@@ -210,10 +211,10 @@ def check_options(rows: Sequence[Row], answer_by: AnswerBy = "choice", split: st
             raise RecipeError(f"option {blank} of {place} must be a text that is not blank; got {options[blank]!r}")
         if len(options) < 2:
             raise RecipeError(f"{place} must have at least two options; got {options}")
-        if len(options) != len(rows[0]["options"]):
+        if len(options) != len(first["options"]):
             raise RecipeError(
-                f"all questions{of_split} must have the same number of options; got {len(rows[0]['options'])} of "
-                f"question {rows[0]['id']} and {len(options)} of question {row['id']}"
+                f"all questions{of_split} must have the same number of options; got {len(first['options'])} of "
+                f"question {first['id']} and {len(options)} of question {row['id']}"
             )
         if not isinstance(answer, int) or not 0 <= answer < len(options):
             raise RecipeError(

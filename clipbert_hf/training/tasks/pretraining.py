@@ -24,9 +24,10 @@ from ...model.processing_clipbert import ClipBertProcessor
 from ..contrastive import KEY, ContrastiveLoss, ContrastiveSettings, contrastive_inputs, contrastive_part
 from ..data.captions import CaptionPool
 from ..data.frames import PretrainingSamples
-from ..data.loaders import create_loader, group_by_video, group_rows
+from ..data.loaders import create_loader
 from ..data.masking import IGNORED, TextMasker
-from ..data.splits import Row
+from ..data.row_tables import Row
+from ..data.rows import group_by_video, group_rows
 from ..recipe import RecipeError, ScriptSettings, check_at_least, setting
 
 _MOST_SEARCHED = 1000

@@ -20,8 +20,8 @@ from ...model.pair_scoring_clipbert import ranking_scores
 from ...model.processing_clipbert import ClipBertProcessor
 from ..contrastive import KEY, ContrastiveLoss, ContrastiveSettings, trains_contrastive
 from ..data.clips import adds_single_clip
-from ..data.loaders import group_by_video
-from ..data.splits import Row
+from ..data.row_tables import Row
+from ..data.rows import as_rows
 from ..sharding import forward_method
 from .clip_scores import clips_by_count, logits_by_clips
 from .first_stage import FirstStage
@@ -111,9 +111,9 @@ class RetrievalTask:
         self.processor, self.eval_pairs, self.dual_softmax_scale = processor, eval_pairs, dual_softmax_scale
         self.retrieval_loss, self.scoring = retrieval_loss, EvaluationScorer(eval_pairs)
         self.inference_clips = sorted(inference_clips)
-        self.texts = [row["caption"] for row in rows]
-        names = {group[0]["video"]: index for index, group in enumerate(group_by_video(rows))}
-        self.columns, self.video_of_text = names, np.array([names[row["video"]] for row in rows], dtype=np.int64)
+        self.texts = [*as_rows(rows).values("caption")]
+        codes, videos = as_rows(rows).codes("video")
+        self.columns, self.video_of_text = {video: index for index, video in enumerate(videos)}, codes.astype(np.int64)
 
     @property
     def metric_names(self) -> list[str]:

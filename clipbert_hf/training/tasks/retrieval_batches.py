@@ -14,8 +14,9 @@ from ..contrastive import KEY, ContrastiveSettings, contrastive_part
 from ..data.captions import CaptionPool, RetrievalSamples
 from ..data.clips import ClipSamples, ClipSettings, frame_indices, join_visual
 from ..data.grid_cache import GridCache
-from ..data.loaders import create_loader, group_by_video, group_rows
-from ..data.splits import Row
+from ..data.loaders import create_loader
+from ..data.row_tables import Row
+from ..data.rows import as_rows, group_by_video, group_rows
 from ..recipe import RecipeError, ScriptSettings, check_at_least, setting
 
 # One clip lies a third into the video, as published for this task.
@@ -139,7 +140,7 @@ def fill_grid_cache(
     if recipe.grid_cache is None or not recipe.trains:
         return None
     cache = GridCache(recipe.grid_cache, model, processor.video_processor)
-    cache.fill(accelerator, model, {row["video"] for row in rows})
+    cache.fill(accelerator, model, as_rows(rows).unique("video"))
     return cache
 
 

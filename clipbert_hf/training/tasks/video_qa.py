@@ -19,7 +19,8 @@ from ...model.processing_clipbert import ClipBertProcessor
 from ..data.answer_checks import check_answers, soft_metric
 from ..data.answers import AnswerKind, answers_to_learn, drop_unanswered_test, learned_answers
 from ..data.clips import QuestionTaskSettings, frame_indices
-from ..data.splits import Row, Splits
+from ..data.row_tables import Row
+from ..data.splits import Splits
 from ..recipe import RecipeError, setting
 from ..starting_points import create_model
 from .clip_scores import logits_by_clips

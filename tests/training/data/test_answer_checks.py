@@ -96,8 +96,9 @@ def test_soft_answers_that_differ_in_case() -> None:
     kept = rows()
     check_answers({"train": kept}, "soft", "keep")
     assert kept == rows()
-    lowered = rows()
-    check_answers({"train": lowered}, "soft", "lower")
+    splits: dict[str, Any] = {"train": rows()}
+    check_answers(splits, "soft", "lower")
+    lowered = splits["train"]
     # 1 + 2/3 is at most 1; what people answered is compared with the labels, and so is lower case too.
     assert [row["answers"] for row in lowered] == [
         [{"answer": "yes", "score": 1.0}, {"answer": "no", "score": pytest.approx(1 / 3)}],

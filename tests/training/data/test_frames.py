@@ -11,8 +11,8 @@ from miniature_files import write_media
 from clipbert_hf import ClipBertProcessor, read_video_frames
 from clipbert_hf.training.data.captions import CaptionPool
 from clipbert_hf.training.data.frames import PretrainingSamples
-from clipbert_hf.training.data.loaders import group_by_video, group_rows
 from clipbert_hf.training.data.masking import IGNORED, TextMasker
+from clipbert_hf.training.data.rows import group_by_video, group_rows
 from clipbert_hf.training.data.splits import load_splits
 from clipbert_hf.training.recipe import DataSettings, StartSettings
 from clipbert_hf.training.starting_points import create_processor

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipbert_hf.training.data.loaders import EpochSampler, create_loader, group_by_video
+from clipbert_hf.training.data.loaders import EpochSampler, create_loader
+from clipbert_hf.training.data.rows import group_by_video
 from clipbert_hf.training.recipe import ScriptSettings
 
 

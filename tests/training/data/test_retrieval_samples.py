@@ -10,7 +10,7 @@ import torch
 from clipbert_hf import ClipBertProcessor
 from clipbert_hf.training.data.captions import CaptionPool, RetrievalSamples
 from clipbert_hf.training.data.clips import ClipSamples
-from clipbert_hf.training.data.loaders import group_rows
+from clipbert_hf.training.data.rows import group_rows
 from clipbert_hf.training.data.splits import load_splits
 from clipbert_hf.training.recipe import DataSettings, StartSettings
 from clipbert_hf.training.starting_points import create_processor

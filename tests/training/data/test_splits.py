@@ -199,12 +199,12 @@ def test_some_videos() -> None:
         for name, count in zip("abcde", (3, 1, 2, 1, 3), strict=True)
         for number in range(count)
     ]
-    some = some_videos(rows, 4, seed=1)
-    assert some == some_videos(rows, 4, seed=1)
+    some = [*some_videos(rows, 4, seed=1)]
+    assert some == [*some_videos(rows, 4, seed=1)]
     assert some == [row for row in rows if row["video"] in {one["video"] for one in some}]  # whole videos, in order
     largest = 3
     assert 4 <= len(some) < 4 + largest
-    assert some_videos(rows, 100, seed=1) == rows
+    assert [*some_videos(rows, 100, seed=1)] == rows
     assert {len({row["video"] for row in some_videos(rows, 1, seed=seed)}) for seed in range(9)} == {1}
     assert len({some_videos(rows, 1, seed=seed)[0]["video"] for seed in range(40)}) == 5
 

@@ -15,7 +15,7 @@ from transformers import pipeline
 from clipbert_hf import ClipBertForVideoQuestionAnswering, ClipBertProcessor
 from clipbert_hf.training.checkpoints import checkpoint_path
 from clipbert_hf.training.data.clips import ClipSamples, QuestionSettings, check_inference_clips, question_groups
-from clipbert_hf.training.data.loaders import group_by_video
+from clipbert_hf.training.data.rows import group_by_video
 from clipbert_hf.training.data.splits import LOADERS, load_splits
 from clipbert_hf.training.recipe import DataSettings, RecipeError
 from clipbert_hf.training.tasks.video_qa import QACollator, VideoQATask
