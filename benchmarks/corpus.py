@@ -75,8 +75,8 @@ def run(folder: Path) -> dict[str, Any]:
     from clipbert_hf.training.tasks.pretraining import PretrainingRecipe, create_pretraining_loader
 
     imported = time.monotonic()
-    options = {"missing": "error", "cache_dir": str(folder / "cache"), "progress": False}
-    sources = {
+    options = {"cache_dir": str(folder / "cache"), "progress": False}
+    sources: dict[str, dict[str, Any]] = {
         name: {
             "dataset_config": "captions",
             "data_dir": str(folder / home),

@@ -14,8 +14,9 @@ from datasets import DatasetInfo
 
 from datasets_scripts.annotations.folder import AnnotationFolder
 from datasets_scripts.annotations.media import MediaFolder
-from datasets_scripts.annotations.plan import LoadReport, Plan, SplitReport, Survey, survey
+from datasets_scripts.annotations.plan import LoadReport, Plan, SplitReport, Survey
 from datasets_scripts.annotations.readable import find_unreadable
+from datasets_scripts.annotations.survey_cache import kept_survey
 from datasets_scripts.errors import DatasetError
 from datasets_scripts.schemas import features, media_column
 
@@ -79,7 +80,9 @@ class AnnotationBuilder(datasets.GeneratorBasedBuilder):
         config = self.make_config(config_name, options)
         self.plan = self.make_plan(config, AnnotationFolder(annotation_dir))
         media = MediaFolder(annotation_dir if media_dir is None else media_dir, media_column(self.plan.schema))
-        found = survey(self.plan, media)
+        self._content = self._content_of(config)
+        cache = datasets.config.HF_DATASETS_CACHE if cache_dir is None else cache_dir
+        found = kept_survey(self.plan, media, Path(cache) / "clipbert_surveys" / f"{self._content}.json")
         unreadable = {}
         if check:
             paths = sorted(path for path in found.paths.values() if path is not None)
@@ -90,7 +93,7 @@ class AnnotationBuilder(datasets.GeneratorBasedBuilder):
         super().__init__(
             cache_dir=None if cache_dir is None else str(cache_dir),
             config_name=config.name,
-            hash=self._fingerprint(config),
+            hash=self._fingerprint(),
             **options,
         )
 
@@ -140,13 +143,20 @@ class AnnotationBuilder(datasets.GeneratorBasedBuilder):
             notes=notes,
         )
 
-    def _fingerprint(self, config: AnnotationConfig) -> str:
+    def _content_of(self, config: AnnotationConfig) -> str:
+        """A hash of the annotation files, of how they are read, and of the code that does it."""
         digest = hashlib.blake2b(digest_size=16)
         options = {field.name: repr(getattr(config, field.name)) for field in fields(config)}
-        for part in (self.report.summary(), str(sorted(options.items()))):
-            digest.update(hashlib.sha256(part.encode()).digest())
+        plan = (self.NAME, self.plan.schema, self.plan.form, list(self.plan.splits), list(map(str, self.plan.files)))
+        digest.update(hashlib.sha256(f"{plan} {sorted(options.items())}".encode()).digest())
         for path in (*self.plan.files, *_own_code()):
             digest.update(_content_hash(path))
+        return digest.hexdigest()
+
+    def _fingerprint(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (self.report.summary(), self._content):
+            digest.update(hashlib.sha256(part.encode()).digest())
         for name, where in self._paths.items():
             digest.update(hashlib.sha256(f"{name}\0{where}".encode()).digest())
         return digest.hexdigest()

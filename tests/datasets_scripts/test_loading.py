@@ -17,7 +17,9 @@ from miniature_files import load_rows, video_bytes, write_json, write_jsonl, wri
 
 import datasets_scripts
 from datasets_scripts import loading
+from datasets_scripts.annotations import survey_cache
 from datasets_scripts.annotations.builder import _own_code
+from datasets_scripts.annotations.plan import survey
 from datasets_scripts.errors import DatasetError
 
 ROOT = Path(datasets_scripts.__file__).parents[1]
@@ -220,3 +222,54 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert done.stdout == "[]\n"
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         datasets_scripts.nothing  # noqa: B018
+
+
+# --- What was found in long annotation files is kept ---
+
+
+@pytest.fixture
+def surveys(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Those that were made, with short files kept too."""
+    made: list[Any] = []
+
+    def counted(*arguments: Any) -> Any:
+        made.append(survey(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(survey_cache, "WORTH_KEEPING", 3)
+    monkeypatch.setattr(survey_cache, "survey", counted)
+    return made
+
+
+def test_annotations_that_did_not_change_are_surveyed_once(folder: Path, surveys: list[Any]) -> None:
+    first = datasets_scripts.create_builder("msrvtt", "retrieval", annotation_dir=folder)
+    again = datasets_scripts.create_builder("msrvtt", "retrieval", annotation_dir=folder)
+    assert len(surveys) == 1
+    assert again.report == first.report
+    assert again._paths == first._paths
+    assert again.cache_dir == first.cache_dir
+    moved = folder / "elsewhere"
+    (folder / "videos").rename(moved)
+    other = datasets_scripts.create_builder("msrvtt", "retrieval", annotation_dir=folder)
+    assert len(surveys) == 1
+    assert {Path(path).parent for path in other._paths.values()} == {moved}
+    assert other.cache_dir != first.cache_dir
+    write_jsonl(folder / "test.jsonl", lines("video1"))
+    assert captions(folder)["test"] == ["caption 0"]
+    assert len(surveys) == 2
+
+
+def test_a_file_that_went_is_missed_although_the_survey_is_kept(folder: Path, surveys: list[Any]) -> None:
+    captions(folder)
+    (folder / "videos" / "video2.mp4").unlink()
+    for number in (2, 3):  # what misses something is not kept
+        with pytest.raises(DatasetError, match=r"train: 1 missing, such as video2 \(.*train\.jsonl, line 4\)"):
+            captions(folder)
+        assert len(surveys) == number
+
+
+def test_short_files_keep_nothing(folder: Path, surveys: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey_cache, "WORTH_KEEPING", 6)
+    captions(folder)
+    captions(folder)
+    assert len(surveys) == 2
