@@ -27,7 +27,7 @@ class AnswerTask(Protocol):
         """What the answers with these indices are worth, from 0 to 1, one a question."""
 
 
-def rows_to_calibrate(recipe: QuestionTaskSettings, splits: Splits) -> list[Row]:
+def rows_to_calibrate(recipe: QuestionTaskSettings, splits: Splits) -> Sequence[Row]:
     """The rows of the validation split on which a run finds its temperature; none where it finds none.
 
     Args:

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         create_question_loader, recipe=recipe, processor=processor, collate=collate, single_clip=single_clip
     )
 
-    def evaluation_loader(rows: list[Row], clips: list[int]) -> Any:
+    def evaluation_loader(rows: Sequence[Row], clips: list[int]) -> Any:
         return loader(rows, clips=clips) if rows else None
 
     def task(clips: list[int]) -> MultipleChoiceTask:

@@ -24,6 +24,7 @@ from clipbert_hf.training import (
     train_and_test,
 )
 from clipbert_hf.training.contrastive import trains_contrastive
+from clipbert_hf.training.data.rows import as_rows
 from clipbert_hf.training.tasks.pretraining import PretrainingRecipe, PretrainingTask, create_pretraining_loader
 
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     loader = partial(create_pretraining_loader, recipe=recipe, processor=processor, contrasts=contrast is not None)
 
     def task(split: str) -> PretrainingTask:
-        videos = dict.fromkeys(row["video"] for row in splits.get(split, []))
+        videos = as_rows(splits.get(split, [])).unique("video")
         return PretrainingTask(contrast, pooling=model.config.contrastive_pooling, searched=videos)
 
     return train_and_test(
