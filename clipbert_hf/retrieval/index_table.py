@@ -142,10 +142,6 @@ class IndexTable:
         except ValueError as error:
             raise InvalidInputError(f"where: {error}") from error
 
-    def add(self, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:
-        """Append videos that nobody else adds, without looking whether they are there."""
-        self._table.add(rows if isinstance(rows, pa.Table) else to_table(rows, self.schema))
-
     def write(self, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:
         """Write videos, anew where they are there: the path is the key, for processes that write at once too."""
         table = rows if isinstance(rows, pa.Table) else to_table(rows, self.schema)

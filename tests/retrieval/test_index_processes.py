@@ -103,7 +103,7 @@ def test_a_build_killed_twenty_times(originals, model, tmp_path):
     report = index.update()
     assert (report.added, report.changed) == (
         [str(folder / "new.mp4")],
-        [str(folder / "more" / "20.mp4"), str(folder / "torn.mp4")],
+        [str(folder / "torn.mp4"), str(folder / "more" / "20.mp4")],
     )
     assert report.removed == [str(folder / "3.mp4"), str(folder / "bikes.mp4")]
     assert report.moved == {str(folder / "more" / "moved.mp4"): str(folder / "bikes.mp4")}

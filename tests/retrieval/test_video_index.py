@@ -263,8 +263,8 @@ def test_many_videos_are_found_by_the_approximate_index(index, monkeypatch, tmp_
     table = IndexTable.create(tmp_path, 8, index.table.schema.empty_table().select([]).schema, {}, {})
     vectors = F.normalize(torch.randn(1500, 8, generator=torch.Generator().manual_seed(0)), dim=-1).numpy()
     facts = {"content_hash": "", "size": 0, "modified": 0}
-    table.add([{**facts, "path": f"{place:04d}", "vector": vector.tolist()} for place, vector in enumerate(vectors)])
-    table.add([{**facts, "path": "unreadable", "error": "no such file"}])
+    table.write([{**facts, "path": f"{place:04d}", "vector": vector.tolist()} for place, vector in enumerate(vectors)])
+    table.write([{**facts, "path": "unreadable", "error": "no such file"}])
     table.finish()
     assert len(list(table._table.list_indices())) == 2
     query = vectors[7]
