@@ -97,6 +97,7 @@ ALLOWED = {
     "clipbert_hf.data_collator": MODEL,
     "clipbert_hf.metrics": METRICS,
     "clipbert_hf.retrieval": ("clipbert_hf.retrieval", *MODEL, *METRICS),
+    "clipbert_hf.explanation": ("clipbert_hf.explanation", "clipbert_hf.retrieval", *MODEL, *METRICS),
     # Checks itself on videos of the embedded data set.
     "clipbert_hf.export": ("clipbert_hf.export", "datasets_scripts", *MODEL),
     "clipbert_hf.training": ("clipbert_hf.training", "clipbert_hf.retrieval", "datasets_scripts", *MODEL, *METRICS),
