@@ -5,6 +5,7 @@ Shapes: H×W the frame as it is shown, h×w the same resized, L×L the square th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,18 +49,19 @@ class FrameGeometry:
             values: (R, C), of cells that part the square evenly.
 
         Returns:
-            (H, W), between the centres of cells bilinear, beyond the outermost ones constant.
+            (H, W), between the centres of cells that touch the picture bilinear, beyond the outermost ones constant.
 
         Raises:
             InvalidInputError: If the map has other than two dimensions, or no cell.
         """
         if values.ndim != 2 or not values.size:
             raise InvalidInputError(f"a map must be (rows, columns); got shape {values.shape}")
-        rows, columns = (
-            _interpolation(cells, side, content / side * (np.arange(pixels) + 0.5) / pixels * cells - 0.5)
-            for cells, side, content, pixels in zip(values.shape, self.model, self.content, self.frame, strict=True)
-        )
-        return rows @ values @ columns.T
+        weights = []
+        for cells, side, content, pixels in zip(values.shape, self.model, self.content, self.frame, strict=True):
+            within = content / side * cells  # how many cells the picture fills
+            places = within * (np.arange(pixels) + 0.5) / pixels - 0.5
+            weights.append(_interpolation(cells, min(math.ceil(within - 1e-9), cells), places))
+        return weights[0] @ values @ weights[1].T
 
     def share_on_padding(self, values: np.ndarray) -> float:
         """Which part of the weight of a map lies on the padding.
@@ -75,14 +77,14 @@ class FrameGeometry:
         return float(1 - inside[0] @ values @ inside[1] / total) if total > 0 else 0.0
 
 
-def _interpolation(cells: int, side: int, places: np.ndarray) -> np.ndarray:
-    """Weights of cells at places between them, (places, cells)."""
-    places = np.clip(places, 0, cells - 1)
-    low = np.minimum(places.astype(np.int64), max(cells - 2, 0))
+def _interpolation(cells: int, used: int, places: np.ndarray) -> np.ndarray:
+    """Weights of cells, of which the first few are used, at places between them, (places, cells)."""
+    places = np.clip(places, 0, used - 1)
+    low = np.minimum(places.astype(np.int64), max(used - 2, 0))
     weights = np.zeros((len(places), cells))
     lines = np.arange(len(places))
     weights[lines, low] = 1 - (places - low)
-    weights[lines, np.minimum(low + 1, cells - 1)] += places - low
+    weights[lines, np.minimum(low + 1, used - 1)] += places - low
     return weights
 
 

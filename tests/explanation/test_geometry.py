@@ -20,9 +20,10 @@ def test_table() -> None:
     assert geometry.content == (32, 64)
     on_frame = geometry.on_frame(np.array([[1.0, 3.0], [50.0, 50.0]]))
     assert on_frame.shape == (100, 200)
-    # Centres of cells are at 16 of 32 model rows, row 50 of the frame, and at columns 50 and 150.
+    # The lower cells do not touch the picture. Centres of the others are at columns 50 and 150.
+    assert on_frame == pytest.approx(np.repeat(on_frame[:1], 100, axis=0))
     assert on_frame[0, :50].tolist() == pytest.approx([1.0] * 50)
-    assert on_frame[49, 149] == pytest.approx(3, abs=0.02)
+    assert on_frame[49, 150:].tolist() == pytest.approx([3.0] * 50)
     assert on_frame[20, 100] == pytest.approx(2, abs=0.02)
     assert geometry.share_on_padding(np.array([[1.0, 1.0], [3.0, 1.0]])) == pytest.approx(4 / 6)
     assert FrameGeometry.of((64, 64), (64, 64), longest_edge=64).share_on_padding(np.ones((2, 2))) == 0
