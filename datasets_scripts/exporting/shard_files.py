@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasets_scripts.exporting.shard_plan import GROUP_BYTES, ShardFormat, Source, rows_of_a_group
+from datasets_scripts.exporting.shard_plan import GROUP_BYTES, GROUP_ROWS, ShardFormat, Source, rows_of_a_group
 from datasets_scripts.schemas import SchemaName, features, media_column
 
 if TYPE_CHECKING:
@@ -81,21 +81,36 @@ def common_ending(names: Iterator[str], column: str) -> str:
 
 
 def write_parquet(content: Content, path: Path, load: Load) -> None:
-    """Write a shard, a row group of limited size at a time."""
+    """Write a shard, a row group of limited size at a time.
+
+    The bytes of a video are in memory and in a row group once, however many rows it has there: as a dictionary, of
+    which readers know nothing.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
     column = media_column(content.schema)
     schema = embedded_features(content.schema).arrow_schema
+    place = schema.get_field_index(column)
+    kind = pa.struct({"bytes": pa.dictionary(pa.int32(), pa.binary()), "path": pa.string()})
+    written = schema.set(place, pa.field(column, kind))
     codecs = dict.fromkeys(_leaves(schema), "zstd") | {f"{column}.bytes": "none"}
-    # The bytes of a video stand once in a row group, however many rows it has there.
-    with parquet.ParquetWriter(path, schema, compression=codecs, dictionary_pagesize_limit=1 << 31) as writer:
+    # Arrow's own schema would tell readers of the dictionary; what `datasets` wants to know is in the metadata.
+    with parquet.ParquetWriter(
+        path, written, compression=codecs, dictionary_pagesize_limit=1 << 31, store_schema=False
+    ) as writer:
+        writer.add_key_value_metadata(schema.metadata)
         for group in _row_groups(content):
-            rows = []
-            for number, row in group:
-                media = {"bytes": load(number), "path": content.sources[number].name}
-                rows.append({**row, column: media})
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            numbers = [number for number, _ in group]
+            places = {number: position for position, number in enumerate(dict.fromkeys(numbers))}
+            values = pa.array([load(number) for number in places], pa.binary())
+            positions = pa.array([places[number] for number in numbers], pa.int32())
+            names = pa.array([content.sources[number].name for number in numbers], pa.string())
+            media = pa.StructArray.from_arrays(
+                [pa.DictionaryArray.from_arrays(positions, values), names], fields=list(kind)
+            )
+            rows = pa.Table.from_pylist([row for _, row in group], schema=schema.remove(place))
+            writer.write_table(rows.add_column(place, written.field(place), media).cast(written))
 
 
 def _leaves(schema: Any) -> list[str]:
@@ -117,7 +132,8 @@ def _row_groups(content: Content) -> Iterator[list[tuple[int, dict[str, Any]]]]:
     for source, rows in zip(content.sources, videos, strict=True):
         most = rows_of_a_group(source.size)
         for piece in (rows[first : first + most] for first in range(0, len(rows), most)):
-            if group and total + source.size * len(piece) > GROUP_BYTES:
+            is_large = total + source.size * len(piece) > GROUP_BYTES or len(group) + len(piece) > GROUP_ROWS
+            if group and is_large:
                 yield group
                 group, total = [], 0
             group, total = group + piece, total + source.size * len(piece)
@@ -129,12 +145,16 @@ def read_parquet(path: Path, schema: SchemaName) -> Iterator[Found]:
     """The rows of a shard."""
     from pyarrow import parquet
 
-    column, hashed = media_column(schema), _Hashed()
-    with parquet.ParquetFile(path) as file:
+    column = media_column(schema)
+    with parquet.ParquetFile(path, read_dictionary=[f"{column}.bytes"]) as file:
         for group in range(file.num_row_groups):
-            for row in file.read_row_group(group, use_threads=False).to_pylist():
-                media = row.pop(column)
-                yield row, media["path"], hashed(media["bytes"])
+            table = file.read_row_group(group, use_threads=False)
+            rows = iter(table.drop_columns(column).to_pylist())
+            for chunk in table.column(column).chunks:
+                values, names = chunk.field("bytes"), chunk.field("path").to_pylist()
+                digests = [hashlib.sha256(value.as_buffer()).hexdigest() for value in values.dictionary]
+                for number, name in zip(values.indices.to_pylist(), names, strict=True):
+                    yield next(rows), name, digests[number]
 
 
 def write_tar(content: Content, path: Path, load: Load) -> None:

@@ -25,6 +25,7 @@ ShardFormat = Literal["parquet", "webdataset"]
 ENDINGS: dict[ShardFormat, str] = {"parquet": "parquet", "webdataset": "tar"}
 # Readers hold a row group in memory, with the bytes of a video once for each of its rows.
 GROUP_BYTES = 32 << 20
+GROUP_ROWS = 10_000
 _ARROW_LIMIT = 2**31 - 2
 _ROW_BYTES = 512  # a guess at what a row takes beside its video
 _SHOWN = 10
@@ -128,13 +129,13 @@ def listed(texts: Sequence[str]) -> str:
 
 
 def rows_of_a_group(size: int) -> int:
-    """How many rows of a video of that size a row group may hold.
+    """How many rows of a video of that size, in bytes, a row group may hold.
 
     Example:
         >>> rows_of_a_group(10 << 20), rows_of_a_group(1 << 30)
         (3, 1)
     """
-    return max(GROUP_BYTES // max(size, 1), 1)
+    return min(max(GROUP_BYTES // max(size, 1), 1), GROUP_ROWS)
 
 
 def _stored(size: int, count: int, form: ShardFormat) -> int:
