@@ -13,6 +13,8 @@ Configurations (the rows of one video stand together):
 ``multiple_choice`` ``id, video, question, options, answer`` (an index)
 ``pretraining``     ``id, video, start, end, caption, hard_negatives, key_words`` (``start`` and ``end`` of the scene
                     in seconds)
+``motion_qa``       as ``qa``, about the direction in which things move (``motion``, ``color``, ``shape``); its videos
+                    are made with ``motion=True``, and have all other configurations too
 ==================  =====================================================================================
 
 ``video`` is the absolute path as text. Make a folder and look at it::
@@ -38,13 +40,14 @@ if TYPE_CHECKING:
         MovingShapesConfig,
         load_moving_shapes,
     )
-    from datasets_scripts.moving_shapes.scenes import Scene, VideoPlan
+    from datasets_scripts.moving_shapes.scenes import DIRECTIONS, Scene, VideoPlan
     from datasets_scripts.moving_shapes.text import ANSWERS, KEY_WORDS, vocabulary
 
 # Imported when they are first used: neither the command nor a process that renders needs the library datasets.
 _HOMES = {
     "ANSWERS": "text",
     "CONFIGS": "loading",
+    "DIRECTIONS": "scenes",
     "KEY_WORDS": "text",
     "ConfigName": "loading",
     "GenerationSummary": "generation",
@@ -61,6 +64,7 @@ _HOMES = {
 __all__ = [
     "ANSWERS",
     "CONFIGS",
+    "DIRECTIONS",
     "KEY_WORDS",
     "ConfigName",
     "GenerationSummary",

@@ -7,13 +7,14 @@ import sys
 
 from datasets_scripts.errors import DatasetError
 from datasets_scripts.moving_shapes.generation import GenerationSummary, generate
-from datasets_scripts.moving_shapes.scenes import FPS, video_generator
-from datasets_scripts.moving_shapes.text import qa_rows
+from datasets_scripts.moving_shapes.scenes import FPS, Purpose, video_generator
+from datasets_scripts.moving_shapes.text import motion_qa_rows, qa_rows
 
 
 def _summary(done: GenerationSummary) -> str:
     lines = [
-        f"MovingShapes in {done.folder}: seed {done.seed}, {done.scenes[0]} to {done.scenes[1]} scenes a video",
+        f"MovingShapes in {done.folder}: seed {done.seed}, {done.scenes[0]} to {done.scenes[1]} scenes a video"
+        + ", with motion" * done.motion,
         f"{'split':<12}{'videos':>8}{'scenes':>8}{'questions':>11}",
     ]
     for split, plans in done.plans.items():
@@ -24,9 +25,12 @@ def _summary(done: GenerationSummary) -> str:
     lines.append(f"for example {example.file}")
     for scene in example.scenes:
         what = f"{scene.copies} × {scene.color} {scene.shape}"
-        lines.append(f"  {scene.start / FPS:5.2f} to {scene.stop / FPS:4.2f} s  {what}")
-    generator = video_generator(seed=done.seed, split=example.split, number=example.number, purpose="qa")
-    lines += [f"  {row['question']:<32} {row['answer']}" for row in qa_rows(example, generator)]
+        way = f", moves {scene.direction}" if scene.direction else ""
+        lines.append(f"  {scene.start / FPS:5.2f} to {scene.stop / FPS:4.2f} s  {what}{way}")
+    purpose: Purpose = "motion_qa" if done.motion else "qa"
+    generator = video_generator(seed=done.seed, split=example.split, number=example.number, purpose=purpose)
+    rows = (motion_qa_rows if done.motion else qa_rows)(example, generator)
+    lines += [f"  {row['question']:<40} {row['answer']}" for row in rows]
     return "\n".join(lines) + "\n"
 
 
@@ -43,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--test", type=int, default=200, help="test videos")
     parser.add_argument("--seed", type=int, default=0, help="the seed of the data set")
     parser.add_argument("--scenes", type=int, nargs=2, default=(2, 3), metavar=("MIN", "MAX"), help="scenes a video")
+    parser.add_argument("--motion", action="store_true", help="shapes move, as the questions of motion_qa need")
     parser.add_argument("--workers", type=int, default=None, help="processes (None: one a core)")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
@@ -54,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             validation=options.validation,
             test=options.test,
             scenes=(options.scenes[0], options.scenes[1]),
+            motion=options.motion,
             workers=options.workers,
             progress=not options.no_progress,
         )

@@ -26,13 +26,14 @@ from datasets_scripts.moving_shapes.generation import (
 from datasets_scripts.moving_shapes.scenes import FPS, SPLITS, SplitName, VideoPlan, video_generator
 from datasets_scripts.moving_shapes.text import (
     Row,
+    motion_qa_rows,
     multiple_choice_rows,
     pretraining_rows,
     qa_rows,
     retrieval_rows,
 )
 
-ConfigName = Literal["qa", "retrieval", "multiple_choice", "pretraining"]
+ConfigName = Literal["qa", "retrieval", "multiple_choice", "pretraining", "motion_qa"]
 CONFIGS: tuple[ConfigName, ...] = get_args(ConfigName)
 
 _text = Value("string")
@@ -47,6 +48,7 @@ _FEATURES: dict[str, dict[str, Any]] = {
         "hard_negatives": List(_text),
         "key_words": List(_text),
     },
+    "motion_qa": {"question": _text, "answer": _text, "answer_type": _text},
 }
 
 
@@ -77,7 +79,8 @@ class MovingShapes(datasets.GeneratorBasedBuilder):
         options: Further arguments of ``datasets.DatasetBuilder``, ``config_name`` among them.
 
     Raises:
-        DatasetError: The folder is not a complete MovingShapes folder.
+        DatasetError: The folder is not a complete MovingShapes folder, or ``motion_qa`` is asked for and its videos
+            were made without motion.
     """
 
     BUILDER_CONFIG_CLASS = MovingShapesConfig
@@ -91,6 +94,8 @@ class MovingShapes(datasets.GeneratorBasedBuilder):
         for split in SPLITS:
             read_plans(self.folder, split)
         self.manifest = read_manifest(self.folder)
+        if options.get("config_name") == "motion_qa" and not self.manifest.motion:
+            raise DatasetError(f"motion_qa needs videos made with motion=True, and those in {self.folder} are not")
         options.setdefault("hash", _fingerprint(self.folder))
         cache = self.folder / ".cache" if cache_dir is None else cache_dir
         super().__init__(data_dir=str(self.folder), cache_dir=str(cache), **options)
@@ -118,6 +123,8 @@ class MovingShapes(datasets.GeneratorBasedBuilder):
         training = plan.split == "train"
         if name == "qa":
             return qa_rows(plan, generator)
+        if name == "motion_qa":
+            return motion_qa_rows(plan, generator)
         if name == "multiple_choice":
             return multiple_choice_rows(plan, generator)
         if name == "retrieval":
@@ -145,6 +152,7 @@ def load_moving_shapes(
     validation: int | None = None,
     test: int | None = None,
     scenes: tuple[int, int] | None = None,
+    motion: bool | None = None,
     workers: int | None = None,
     progress: bool = True,
     captions_per_video: int = 6,
@@ -153,13 +161,14 @@ def load_moving_shapes(
     """Load a configuration, after generating the videos that are missing.
 
     Args:
-        config: ``qa``, ``retrieval``, ``multiple_choice`` or ``pretraining``.
+        config: ``qa``, ``retrieval``, ``multiple_choice``, ``pretraining`` or ``motion_qa``.
         data_dir: The data folder; see :func:`generate`.
         seed: As in :func:`generate`; whatever is None is taken from the folder, else from the defaults there.
         train: Likewise.
         validation: Likewise.
         test: Likewise.
         scenes: Likewise.
+        motion: Likewise; a new folder for ``motion_qa`` has motion.
         workers: Number of processes that render.
         progress: Whether to show progress bars.
         captions_per_video: As in :class:`MovingShapesConfig`.
@@ -174,10 +183,10 @@ def load_moving_shapes(
     if config not in CONFIGS:
         raise DatasetError(f"config must be one of {', '.join(CONFIGS)}, not {config!r}")
     manifest = find_manifest(Path(data_dir).resolve())
-    given = {"seed": seed, "train": train, "validation": validation, "test": test, "scenes": scenes}
-    options: dict[str, Any] = {}
+    given = {"seed": seed, "train": train, "validation": validation, "test": test, "scenes": scenes, "motion": motion}
+    options: dict[str, Any] = {"motion": config == "motion_qa"}
     if manifest is not None:
-        options = {"seed": manifest.seed, "scenes": manifest.scenes}
+        options = {"seed": manifest.seed, "scenes": manifest.scenes, "motion": manifest.motion}
         options.update((split, manifest.splits[split]) for split in SPLITS)
     options |= {name: value for name, value in given.items() if value is not None}
     generate(data_dir, **options, workers=workers, progress=progress)

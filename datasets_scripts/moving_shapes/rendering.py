@@ -33,6 +33,11 @@ RGB = {
 }
 COLOR_JITTER = 15
 
+# With motion, pixels a frame. Fast enough that a second shows it on a coarse grid of features, and slow enough that
+# copies, which are half a frame apart, are not taken for one another two frames later.
+SPEED = (4.0, 6.0)
+_STEPS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}  # x to the right, y down
+
 # Short groups of pictures make a jump to any frame cheap. Everything that could depend on the number of
 # cores or on the clock is off, so that equal seeds give equal bytes.
 _X264 = {"preset": "ultrafast", "crf": "18", "g": "8", "threads": "1"}
@@ -144,14 +149,19 @@ def _coverage(scene: Scene, frames: int, generator: np.random.Generator) -> Arra
     home = home + generator.uniform(-2, 2, size=(copies, 2))
     # One drift for all copies keeps neighbours apart.
     drift = np.outer(np.linspace(-1, 1, frames), generator.uniform(-2.5, 2.5, size=2))  # (frames, 2)
+    if scene.direction is not None:
+        drift = np.outer(np.arange(frames), np.array(_STEPS[scene.direction]) * generator.uniform(*SPEED))
     centres = (home + drift[:, None]).astype(np.float32)  # (frames, copies, 2)
-    margin = np.minimum(radii + 1, SIZE / 2)[..., None]
-    centres = np.clip(centres, margin, SIZE - margin)
+    if scene.direction is None:
+        margin = np.minimum(radii + 1, SIZE / 2)[..., None]
+        centres = np.clip(centres, margin, SIZE - margin)
 
     grid = np.arange(SIZE, dtype=np.float32) + 0.5
-    x = (grid[None, None, None, :] - centres[..., 0, None, None]) / radii[..., None, None]
-    y = (grid[None, None, :, None] - centres[..., 1, None, None]) / radii[..., None, None]
-    x, y = np.broadcast_arrays(x, y)  # (frames, copies, SIZE, SIZE)
+    x = grid[None, None, None, :] - centres[..., 0, None, None]
+    y = grid[None, None, :, None] - centres[..., 1, None, None]
+    if scene.direction is not None:  # what leaves on one side comes back on the other, so that no place tells the way
+        x, y = ((each + SIZE / 2) % SIZE - SIZE / 2 for each in (x, y))
+    x, y = np.broadcast_arrays(x / radii[..., None, None], y / radii[..., None, None])  # (frames, copies, SIZE, SIZE)
     distance = _DISTANCES[scene.shape](x, y) * radii[..., None, None]  # in pixels
     return np.clip(0.5 - distance, 0, 1).max(axis=1).astype(np.float32)
 

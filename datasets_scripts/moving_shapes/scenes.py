@@ -5,7 +5,7 @@ The *plan* of a video lists its scenes: which shape in which colour, how many co
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,11 +14,12 @@ SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
 # Appending keeps what earlier purposes draw.
-Purpose = Literal["scenes", "pixels", "qa", "retrieval", "multiple_choice", "pretraining"]
+Purpose = Literal["scenes", "pixels", "qa", "retrieval", "multiple_choice", "pretraining", "motion", "motion_qa"]
 _PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 COLORS = ("red", "green", "blue", "yellow", "purple", "orange", "white", "black")
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
+DIRECTIONS = ("left", "right", "up", "down")
 
 FRAMES = 32
 FPS = 4
@@ -32,13 +33,17 @@ _ATTEMPTS = 50
 
 @dataclass(frozen=True)
 class Scene:
-    """One to three copies of a coloured shape, shown from frame ``start`` to just before frame ``stop``."""
+    """One to three copies of a coloured shape, shown from frame ``start`` to just before frame ``stop``.
+
+    ``direction``, one of :data:`DIRECTIONS`: in a data set made with motion, where they all move; None: they drift.
+    """
 
     color: str
     shape: str
     copies: int
     start: int
     stop: int
+    direction: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,12 @@ class VideoPlan:
         return any(scene.color == color and scene.shape == shape for scene in self.scenes)
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as one annotation line."""
-        return {"id": self.id, "video": self.file, **asdict(self)}
+        """The plan as one annotation line; scenes without a direction do not mention one."""
+        line = {"id": self.id, "video": self.file, **asdict(self)}
+        line["scenes"] = tuple(
+            {name: value for name, value in scene.items() if value is not None} for scene in line["scenes"]
+        )
+        return line
 
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> VideoPlan:
@@ -89,7 +98,9 @@ def video_generator(*, seed: int, split: SplitName, number: int, purpose: Purpos
     return np.random.default_rng([seed, SPLITS.index(split), number, _PURPOSES.index(purpose)])
 
 
-def plan_split(*, split: SplitName, count: int, seed: int, scenes: tuple[int, int]) -> list[VideoPlan]:
+def plan_split(
+    *, split: SplitName, count: int, seed: int, scenes: tuple[int, int], motion: bool = False
+) -> list[VideoPlan]:
     """Draw the videos of a split.
 
     Args:
@@ -97,6 +108,7 @@ def plan_split(*, split: SplitName, count: int, seed: int, scenes: tuple[int, in
         count: How many videos; the first ones are the same whatever the count.
         seed: The seed of the data set.
         scenes: The smallest and the largest number of scenes a video.
+        motion: Whether the shapes of each scene move in a direction; the scenes are otherwise the same.
 
     Returns:
         The plans, numbered from 0. In ``validation`` and ``test`` no two show the same set of coloured
@@ -113,8 +125,16 @@ def plan_split(*, split: SplitName, count: int, seed: int, scenes: tuple[int, in
             if split == "train" or shown not in seen:
                 break
         seen.add(shown)
+        if motion:
+            drawn = _with_directions(drawn, video_generator(seed=seed, split=split, number=number, purpose="motion"))
         plans.append(VideoPlan(split=split, number=number, scenes=drawn))
     return plans
+
+
+def _with_directions(scenes: tuple[Scene, ...], generator: np.random.Generator) -> tuple[Scene, ...]:
+    """Any direction is as likely as another, whatever moves and whatever the other scenes do."""
+    drawn = generator.integers(len(DIRECTIONS), size=len(scenes))
+    return tuple(replace(scene, direction=DIRECTIONS[index]) for scene, index in zip(scenes, drawn, strict=True))
 
 
 def _draw_scenes(count: int, generator: np.random.Generator) -> tuple[Scene, ...]:

@@ -5,7 +5,8 @@ question says nothing about its answer, and the wrong options of a multiple choi
 likely to be right, seen without the video, as the right one.
 
 A clip model without temporal positions can tell what a video shows but not in which order, so no question
-asks for an order.
+asks for an order of scenes. Which way something moves is asked in a configuration of its own: it shows within a
+clip, to a model that tells the frames of a clip apart.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from datasets_scripts.moving_shapes.scenes import COLORS, SHAPES, Scene, VideoPlan
+from datasets_scripts.errors import DatasetError
+from datasets_scripts.moving_shapes.scenes import COLORS, DIRECTIONS, SHAPES, Scene, VideoPlan
 
 NUMBERS = ("one", "two", "three")
 PLURALS = {shape: shape + ("es" if shape.endswith("s") else "s") for shape in SHAPES}
@@ -28,6 +30,8 @@ COLOR_QUESTION = "what color is the {shape} ?"
 SHAPE_QUESTION = "what shape is {color} ?"
 EXISTENCE_QUESTION = "is there {a} {color} {shape} ?"
 CONTENT_QUESTION = "what can be seen ?"
+SHAPE_MOTION_QUESTION = "which way does the {shape} move ?"
+COLOR_MOTION_QUESTION = "which way does the {color} shape move ?"
 CONTENT = "{a} {color} {shape}"
 SEPARATOR = " , "
 
@@ -54,11 +58,12 @@ def vocabulary() -> list[str]:
     Example:
         >>> words = vocabulary()
         >>> len(words), words[:4]
-        (41, [',', '?', 'a', 'an'])
+        (49, [',', '?', 'a', 'an'])
     """
-    templates = (COLOR_QUESTION, SHAPE_QUESTION, EXISTENCE_QUESTION, CONTENT_QUESTION, *SCENE_TEMPLATES)
+    of_motion = (SHAPE_MOTION_QUESTION, COLOR_MOTION_QUESTION)
+    templates = (COLOR_QUESTION, SHAPE_QUESTION, EXISTENCE_QUESTION, CONTENT_QUESTION, *of_motion, *SCENE_TEMPLATES)
     fixed = re.sub(r"\{\w+\}", " ", " ".join((*templates, SEPARATOR, "a an is are"))).split()
-    return sorted({*fixed, *KEY_WORDS, *ANSWERS})
+    return sorted({*fixed, *KEY_WORDS, *ANSWERS, *DIRECTIONS})
 
 
 def _fill(template: str, *, color: str = "", shape: str = "", copies: int = 1) -> str:
@@ -99,7 +104,12 @@ def qa_rows(plan: VideoPlan, generator: np.random.Generator) -> list[Row]:
     pairs = [((present.color, present.shape), "yes"), (_pair_not_shown(plan, generator), "no")]
     for pair, answer in pairs:
         drawn.append((_fill(EXISTENCE_QUESTION, color=pair[0], shape=pair[1]), answer, "existence"))
-    order = generator.permutation(len(drawn))  # so that neither the order nor the id tells an answer
+    return _in_any_order(plan, drawn, generator)
+
+
+def _in_any_order(plan: VideoPlan, drawn: list[tuple[str, str, str]], generator: np.random.Generator) -> list[Row]:
+    """Rows of (question, answer, answer_type), so that neither the order nor the id tells an answer."""
+    order = generator.permutation(len(drawn))
     return [
         {
             "id": f"{plan.id}_{number}",
@@ -129,6 +139,30 @@ def _pair_not_shown(plan: VideoPlan, generator: np.random.Generator) -> tuple[st
     if kind < 0.75:
         return first.color, _pick(shapes, generator)
     return _pick(colors, generator), first.shape
+
+
+# --- Which way things move ---
+
+
+def motion_qa_rows(plan: VideoPlan, generator: np.random.Generator) -> list[Row]:
+    """Six questions: four for a direction, by the shape or the colour of what moves, and one each for both of these.
+
+    Returns:
+        Rows as those of :func:`qa_rows`, with ``answer_type`` ``motion``, ``color`` or ``shape``.
+
+    Raises:
+        DatasetError: If a scene of the video has no direction.
+    """
+    drawn: list[tuple[str, str, str]] = []
+    for question in (SHAPE_MOTION_QUESTION, COLOR_MOTION_QUESTION):
+        for scene in _two_scenes(plan, generator):
+            if scene.direction is None:
+                raise DatasetError(f"{plan.id} was made without motion: nothing in it moves in a direction")
+            drawn.append((_fill(question, color=scene.color, shape=scene.shape), scene.direction, "motion"))
+    first, second = _two_scenes(plan, generator)
+    drawn.append((_fill(COLOR_QUESTION, shape=first.shape), first.color, "color"))
+    drawn.append((_fill(SHAPE_QUESTION, color=second.color), second.shape, "shape"))
+    return _in_any_order(plan, drawn, generator)
 
 
 # --- Multiple choice ---

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets_scripts.moving_shapes import VideoPlan
+from datasets_scripts.moving_shapes import CONFIGS, VideoPlan
 
+CONFIGS_WITHOUT_MOTION = [config for config in CONFIGS if config != "motion_qa"]
 COUNTS = {"train": 80, "validation": 6, "test": 30}
 NAMED_RGB = {
     "red": (215, 35, 35),

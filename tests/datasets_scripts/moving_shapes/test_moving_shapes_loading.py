@@ -8,9 +8,8 @@ from types import ModuleType
 
 import pytest
 from datasets import List, Value
-from shapes import COUNTS, videos
+from shapes import CONFIGS_WITHOUT_MOTION, COUNTS, videos
 
-from datasets_scripts import moving_shapes
 from datasets_scripts.errors import DatasetError
 from datasets_scripts.moving_shapes import MovingShapes, generate, load_moving_shapes, loading, read_plans, scenes, text
 
@@ -18,7 +17,7 @@ from datasets_scripts.moving_shapes import MovingShapes, generate, load_moving_s
 def test_the_same_seed_gives_the_same_bytes_and_rows_however_many_processes(folder: Path, tmp_path: Path) -> None:
     generate(tmp_path, seed=3, **COUNTS, workers=1, progress=False)
     assert videos(tmp_path) == videos(folder)
-    for config in moving_shapes.CONFIGS:
+    for config in CONFIGS_WITHOUT_MOTION:
         first = load_moving_shapes(config, folder, progress=False)
         second = load_moving_shapes(config, tmp_path, progress=False)
         for split in COUNTS:
@@ -38,7 +37,7 @@ def test_every_field_of_every_config(folder: Path) -> None:
             **{"hard_negatives": List(text), "key_words": List(text)},
         },
     }
-    for config in moving_shapes.CONFIGS:
+    for config in CONFIGS_WITHOUT_MOTION:
         data = load_moving_shapes(config, folder, progress=False)
         assert list(data) == ["train", "validation", "test"]
         for split, rows in data.items():
@@ -55,7 +54,7 @@ def test_row_counts(folder: Path) -> None:
     scenes = {split: [len(plan.scenes) for plan in read_plans(folder, split)] for split in COUNTS}
     sizes = {
         config: {split: len(rows) for split, rows in load_moving_shapes(config, folder, progress=False).items()}
-        for config in moving_shapes.CONFIGS
+        for config in CONFIGS_WITHOUT_MOTION
     }
     six_each = {split: 6 * count for split, count in COUNTS.items()}
     assert sizes["qa"] == sizes["multiple_choice"] == six_each
