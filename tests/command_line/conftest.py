@@ -59,7 +59,7 @@ def transformers_tells_as_before() -> object:
 
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of models, ``qa``, ``choice`` and ``retrieval``, and of the videos ``bikes.mp4`` and ``carphone.mp4``."""
+    """A folder of models, ``qa``, ``choice`` and ``retrieval``, and the videos ``bikes.mp4`` and ``carphone.mp4``."""
     folder = tmp_path_factory.mktemp("saved")
     shutil.copy(real_clip("bikes"), folder / "bikes.mp4")
     shutil.copy(real_clip("carphone_pristine"), folder / "carphone.mp4")
