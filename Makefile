@@ -15,25 +15,21 @@ demo: $(INSTALLED)
 demo-retrieval: $(INSTALLED)
 	$(BIN)/python -m examples.demo.retrieval --output runs/demo_retrieval
 
-# Tests in processes of their own: a worker that had run them beside all others was lost later on, in another test, twice
+# Tests in processes of their own, one for each: a worker that had run them beside all others was lost later on, in another test, twice
 # of two runs. ONNX Runtime, OpenVINO and LanceDB bring threads of their own; which of them it was is not known.
 APART := tests/export tests/retrieval/test_video_index.py tests/retrieval/test_index_processes.py
 
 # Lint, type-check, and the tests with coverage.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --cov --cov-report= $(APART:%=--ignore=%)
-	for tests in $(APART); do \
-		OMP_NUM_THREADS=1 $(BIN)/python -m pytest $$tests --cov --cov-append --cov-report= || exit 1; \
-	done
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(APART)) --dist loadfile --cov --cov-append --cov-report= $(APART)
 	$(MAKE) --no-print-directory coverage
 
 # All of that and the long tests too, with what some tests skip where it is missing; torchcodec needs FFmpeg's libraries.
 test-all: lint
 	$(BIN)/python -m pip install --editable ".[dev,torchcodec,cluster,mteb]" deepspeed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "" --cov --cov-report= $(APART:%=--ignore=%)
-	for tests in $(APART); do \
-		OMP_NUM_THREADS=1 $(BIN)/python -m pytest $$tests -m "" --cov --cov-append --cov-report= || exit 1; \
-	done
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(APART)) --dist loadfile -m "" --cov --cov-append --cov-report= $(APART)
 	$(MAKE) --no-print-directory coverage
 
 # The quick tests with the oldest dependencies that pyproject.toml allows; needs a package index and 8 GB.
