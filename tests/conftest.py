@@ -23,6 +23,9 @@ collect_ignore_glob = ["conformance/fetch.py", "conformance/run.py"]
 if "CONFORMANCE_TESTS" not in os.environ:
     collect_ignore_glob += ["conformance/*_clipbert.py"]
 
+# With --doctest-modules pytest would import this file again, under a name that a folder's own has by then.
+collect_ignore = ["conftest.py"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Pages that a test makes from what it checked are written anew with this."""
