@@ -18,7 +18,8 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -41,10 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if "--verbose" in arguments:
-        logging.basicConfig(format="%(message)s")
-        logging.getLogger("datasets_scripts").setLevel(logging.DEBUG)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _traces_of_data_sets("--verbose" in arguments):
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         try:
             try:
@@ -56,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return int(status or DONE)
         except SystemExit as end:  # of a command with a parser of its own
             error = end.__context__
+            if isinstance(error, BrokenPipeError):  # as typer ends where output is printed
+                return PIPE_CLOSED
             if error is not None and "--verbose" in arguments:
                 traceback.print_exception(error)
             return end.code if isinstance(end.code, int) else DONE if end.code is None else FAILED
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 line += "" if "--verbose" in arguments else "; --verbose shows the trace"
             if "--verbose" in arguments:
                 traceback.print_exception(error)
-            sys.stderr.write(f"error: {line}\n")
+            sys.stderr.write(f"{line}\n" if "\n" in line else f"error: {line}\n")  # several lines are a help
             _forget_output()
             return status
 
@@ -80,6 +80,8 @@ def explain(error: Exception) -> tuple[int, str]:
     """The exit status and the line for an error."""
     line = " ".join(str(error).split())
     kinds = {each.__name__ for each in type(error).__mro__}
+    if "NoArgsIsHelpError" in kinds:
+        return FAILED, str(error)
     if "ClickException" in kinds:  # of click, or of the copy of it that newer releases of typer bring
         line = " ".join(error.format_message().split())  # type: ignore[attr-defined]
         context = getattr(error, "ctx", None)
@@ -93,6 +95,20 @@ def explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, (OSError, ImportError)) or _EXPECTED & kinds:
         return FAILED, line
     return FAULT, f"unexpected {type(error).__name__}: {line}"
+
+
+@contextmanager
+def _traces_of_data_sets(wanted: bool) -> Iterator[None]:
+    """Their commands, which return a status, log the trace of an error."""
+    logger, handler = logging.getLogger("datasets_scripts"), logging.StreamHandler(sys.stderr)
+    if wanted:
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
 
 
 def _show_warning(message: Warning | str, *_: Any) -> None:

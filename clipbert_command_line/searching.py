@@ -8,7 +8,7 @@ import typer
 
 from . import options
 from .errors import CommandError
-from .inputs import read_lists
+from .inputs import check_files, read_lists
 
 
 def index(
@@ -41,6 +41,7 @@ def index(
     if update and (clip_every is not None or num_clips is not None):
         raise CommandError("--update: --clip_every and --num_clips are those of the index")
     (videos,) = read_lists(FOLDER=folder)
+    check_files(videos)
 
     from .actions.search import build_index
 

@@ -248,6 +248,8 @@ def convert(
     """
     if task is not None and task not in TASKS:
         raise InvalidInputError(f"task must be one of {', '.join(TASKS)}; got {task!r}")
+    if Path(output).is_file():
+        raise InvalidInputError(f"output must be a folder; {output} is a file")
     state = read_state_dict(checkpoint)
     if task is None:
         task = "qa" if answers is not None else infer_task(state)

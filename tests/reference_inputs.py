@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from clipbert_hf import ClipBertConfig
+from clipbert_hf import ClipBertConfig, ClipBertProcessor
 
 DATA = Path(__file__).parent / "data"
 PIXEL_MEAN = np.array([123.675, 116.28, 103.53], dtype=np.float32)[:, None, None]
@@ -86,6 +86,14 @@ def tiny_config(**options: Any) -> ClipBertConfig:
     if "id2label" not in options:
         sizes["num_labels"] = 5
     return ClipBertConfig(**(sizes | options))
+
+
+def save_tiny(model_class: Any, folder: Path, vocab: Path, options: dict[str, Any], *, seed: int = 0) -> None:
+    """Save a tiny model with random weights, and its processor."""
+    torch.manual_seed(seed)
+    model_class(tiny_config(initializer_range=0.3, **options)).eval().save_pretrained(folder)
+    processor = ClipBertProcessor.from_pretrained_parts(text=vocab, size={"longest_edge": 64}, num_clips=2)
+    processor.save_pretrained(folder)
 
 
 def tiny_inputs(

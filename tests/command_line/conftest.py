@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 from accelerate_fixtures import fresh_accelerate, prepared_rows_in_a_folder
-from reference_inputs import tiny_config
+from reference_inputs import save_tiny
 from transformers.utils import logging
 from video_files import real_clip
 
@@ -19,7 +18,6 @@ from clipbert_hf import (
     ClipBertForMultipleChoice,
     ClipBertForVideoQuestionAnswering,
     ClipBertForVideoTextRetrieval,
-    ClipBertProcessor,
 )
 
 __all__ = ["fresh_accelerate", "prepared_rows_in_a_folder"]
@@ -59,7 +57,7 @@ def transformers_tells_as_before() -> object:
 
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of models, ``qa``, ``choice`` and ``retrieval``, and the videos ``bikes.mp4`` and ``carphone.mp4``."""
+    """A folder of the models ``qa``, ``choice`` and ``retrieval`` and the videos ``bikes.mp4`` and ``carphone.mp4``."""
     folder = tmp_path_factory.mktemp("saved")
     shutil.copy(real_clip("bikes"), folder / "bikes.mp4")
     shutil.copy(real_clip("carphone_pristine"), folder / "carphone.mp4")
@@ -67,20 +65,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vocab.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "color", *ANSWERS, "a", "?"]))
     labels = {"id2label": dict(enumerate(ANSWERS)), "label2id": {name: place for place, name in enumerate(ANSWERS)}}
     search = {"contrastive_size": 16, "cls_token_id": 2, "sep_token_id": 3}
-    save(ClipBertForVideoQuestionAnswering, folder / "qa", vocab, labels)
-    save(ClipBertForMultipleChoice, folder / "choice", vocab, {})
-    save(ClipBertForVideoTextRetrieval, folder / "retrieval", vocab, search)
+    save_tiny(ClipBertForVideoQuestionAnswering, folder / "qa", vocab, labels)
+    save_tiny(ClipBertForMultipleChoice, folder / "choice", vocab, {})
+    save_tiny(ClipBertForVideoTextRetrieval, folder / "retrieval", vocab, search)
     return folder
-
-
-def save(model_class: type, folder: Path, vocab: Path, options: dict[str, object], *, seed: int = 0) -> None:
-    """A model with random weights, and its processor."""
-    torch.manual_seed(seed)
-    model_class(tiny_config(initializer_range=0.3, **options)).eval().save_pretrained(folder)
-    processor = ClipBertProcessor.from_pretrained_parts(text=vocab, size={"longest_edge": 64}, num_clips=2)
-    processor.save_pretrained(folder)
-
-
-def lines(text: str) -> Sequence[str]:
-    """What was written, without blanks."""
-    return [line for line in text.splitlines() if line.strip()]

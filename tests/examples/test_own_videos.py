@@ -15,6 +15,7 @@ from script_runs import EXAMPLES, TINY
 from video_files import write_video
 
 from clipbert_hf.training.recipe import RecipeError
+from clipbert_hf.training.recipe_files import find_recipe
 
 README = (EXAMPLES / "README.md").read_text("utf-8")
 SECTION = README.split("## Your own videos\n")[1].split("\n## ")[0]
@@ -82,7 +83,7 @@ def test_the_section_is_all_read() -> None:
     assert len(TABLES) == len(COMMANDS) == len(NAMES)
     for command in COMMANDS:
         assert (EXAMPLES.parent / command[2]).is_file()
-        assert (EXAMPLES.parent / command[3]).is_file()
+        assert find_recipe(command[3]).is_file()
 
 
 MAIN = {"questions": "accuracy", "captions": "text_to_video", "choices": "accuracy", "columns": "accuracy"}
