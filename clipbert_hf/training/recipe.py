@@ -33,7 +33,7 @@ _AT_LEAST = {
     "log_every": 1,
     "threads": 1,
 }
-_DATA_AT_LEAST = {"num_workers": 0, "max_text_length": 3, "validation_rows": 1}
+_DATA_AT_LEAST = {"num_workers": 0, "max_text_length": 3, "validation_rows": 1, "shuffle_buffer": 1}
 
 
 def setting(default: Any = MISSING, help: str = "", *, may_change: bool = False) -> Any:
@@ -164,6 +164,12 @@ class DataSettings(DataSource):
     dataset: str = setting("moving_shapes", "name of a data set")
     more_data: list[DataSource] = setting(
         [], "further data sets, whose splits are joined to those of the first", may_change=True
+    )
+    streaming: bool = setting(
+        False, "dataset=hub: videos are read from its shards when they are needed, front to back; nothing is downloaded"
+    )
+    shuffle_buffer: int = setting(
+        100, "of a stream: among how many samples of a worker the next one is drawn; their videos are in its memory"
     )
     validation_rows: int | None = setting(
         None, "evaluate during training on some videos of the validation split, with so many rows; null: on all"

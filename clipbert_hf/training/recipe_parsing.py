@@ -57,11 +57,20 @@ def parse_recipe(recipe_class: type[Recipe], arguments: Sequence[str] | None = N
         _check_key(name, fields, place="command line")
         value = _scalar(text) if keys else _from_text(text, hints[name])
         values[name] = _replaced(values.get(name), keys, value, option)
-    return _build(recipe_class, values)
+    return build(recipe_class, values)
 
 
-def _build(recipe_class: type[Recipe], values: Mapping[str, Any], place: str = "") -> Recipe:
-    """Make a dataclass of a mapping; ``place`` is where that stands, if inside of another."""
+def build(recipe_class: type[Recipe], values: Mapping[str, Any], place: str = "") -> Recipe:
+    """Make a dataclass of a mapping.
+
+    Args:
+        recipe_class: The dataclass.
+        values: Its fields; those with a default may be left out.
+        place: Where the mapping stands, if inside of another.
+
+    Raises:
+        RecipeError: If a key is unknown or missing, or a value is not what its key takes.
+    """
     fields = {entry.name: entry for entry in dataclasses.fields(recipe_class)}  # type: ignore[arg-type]
     hints = get_type_hints(recipe_class)
     for name in values:
@@ -228,7 +237,7 @@ def _convert(value: Any, option: Any, name: str) -> Any:
     if get_origin(option) is dict:
         return dict(value) if isinstance(value, dict) else MISSING
     if isinstance(option, type) and dataclasses.is_dataclass(option):
-        return _build(option, value, name) if isinstance(value, dict) else MISSING
+        return build(option, value, name) if isinstance(value, dict) else MISSING
     if option is float and not isinstance(value, bool):
         try:
             return float(value)  # YAML reads 1e-4 as text

@@ -69,7 +69,7 @@ def create_processor(
         options = {"image_mean": mean, "image_std": std, **options}
     texts = [*texts_of(rows)]
     for config in start.vocabulary_configs:
-        texts += texts_of(load_source(data, config).get("train", as_rows([])))
+        texts += texts_of(load_source(data, config, streaming=data.streaming).get("train", as_rows([])))
     if not texts:
         raise RecipeError(
             f"without start_from or text, the words of a new model are those of the split 'train', and data set "

@@ -66,9 +66,9 @@ class CaptionPool:
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = as_rows(rows)
         self._groups = group_by_video(self.rows)
-        self._numbers = {video: number for number, video in enumerate(self._groups.videos())}
+        codes, videos = self.rows.codes("video")
+        self._numbers = {video: number for number, video in enumerate(videos)}
         sources, names = self.rows.codes("source")
-        codes, _ = self.rows.codes("video")
         firsts = self._groups.first_places()
         self._source = sources[firsts]  # of a video: that of its first row
         of_rows = self._source[codes] if len(names) > 1 else None

@@ -16,6 +16,7 @@ from ...model.video_processing_clipbert import ClipBertVideoProcessor
 from ..evaluation import adopt, predictions_of
 from ..recipe import RecipeError, ScriptSettings, Settings, check_at_least, setting
 from .loaders import create_loader
+from .media import readable
 from .row_tables import Row
 from .rows import Groups, group_by_video, group_rows
 
@@ -163,9 +164,10 @@ class ClipSamples:
         return {**visual, "rows": self._some(rows, generator)}
 
     def _read(self, video: str, generator: np.random.Generator) -> dict[str, Any]:
+        source = readable(video)
         read = [
             self.processor(
-                video,
+                source,
                 num_clips=number,
                 sampling_strategy=strategy,
                 generator=generator,

@@ -19,6 +19,7 @@ from ...video.reading import open_video
 from .captions import CaptionPool, Negatives
 from .clips import blank_clips, pixel_dtype
 from .masking import IGNORED, TextMasker
+from .media import readable
 from .row_tables import Row
 
 Moment = tuple[float | None, float | None]  # start and end in seconds, None where the video's own
@@ -122,7 +123,7 @@ class PretrainingSamples:
 
     def _read(self, video: str, moments: list[Moment], generator: np.random.Generator) -> torch.Tensor:
         """A random frame of each moment, (F, 1, 1, 3, L, L)."""
-        with open_video(video, square_pixels=self.processor.square_pixels) as reader:
+        with open_video(readable(video), square_pixels=self.processor.square_pixels) as reader:
             seconds = reader.frame_seconds
             indices = []
             for start, end in moments:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from accelerate import PartialState
+from torch.utils.data import DataLoader, Dataset
 
 from ...errors import VideoDecodeError
 from ..faults import KEY, Unreadable, ignore_termination
 from ..recipe import ScriptSettings
+from .order import EpochSampler, StreamSampler
 from .prepared import check_prepared_size, preparations
 from .row_tables import Row
-from .rows import as_groups
+from .rows import Groups, as_groups
 
 # So many videos in a row that cannot be read are no accident.
 _ATTEMPTS = 100
@@ -34,6 +36,7 @@ class VideoDataset(Dataset[Any]):
         seed: Seed of all draws.
         replace: Whether the next video that can be read takes the place of one that cannot, so that batches stay whole.
         blank: What makes a sample of a video that cannot be read instead, so that its questions still count.
+        order: What the order of an epoch depends on, beside the seed; a run that resumes needs the same.
     """
 
     def __init__(
@@ -44,9 +47,10 @@ class VideoDataset(Dataset[Any]):
         seed: int,
         replace: bool = False,
         blank: Callable[[list[Row], np.random.Generator], Any] | None = None,
+        order: str = "",
     ) -> None:
         self.groups, self.read, self.seed = as_groups(groups), read, seed
-        self.replace, self.blank = replace, blank
+        self.replace, self.blank, self.order = replace, blank, order
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -54,9 +58,9 @@ class VideoDataset(Dataset[Any]):
     def fingerprint(self) -> str:
         """A hash of all rows but for where their videos lie, which may be moved; and of how these were prepared."""
         digest = hashlib.sha256(self.groups.fingerprint().encode())
-        for how in preparations(self.groups.videos()):
+        for how in preparations(self.groups.video_files()):
             digest.update(how.encode())
-        return digest.hexdigest()[:16]
+        return digest.hexdigest()[:16] + (f" {self.order}" if self.order else "")
 
     def __getitem__(self, position: tuple[int, int]) -> tuple[Any, list[Unreadable]]:
         epoch, index = position
@@ -89,34 +93,6 @@ class _ReportingCollator:
         return {**batch, KEY: unreadable} if unreadable else batch
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Yields (epoch, index), in an order that follows from the seed and the epoch.
-
-    Args:
-        length: Number of samples.
-        shuffle: Whether the order is random.
-        seed: Seed of the order.
-    """
-
-    def __init__(self, length: int, *, shuffle: bool, seed: int) -> None:
-        self.length, self.shuffle, self.seed = length, shuffle, seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration yields; without shuffling every pass is the same, epoch 0."""
-        if self.shuffle:
-            self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.arange(self.length)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
-        return ((self.epoch, int(index)) for index in order)
-
-
 def create_loader(
     groups: Sequence[Sequence[Row]],
     read: Callable[[list[Row], np.random.Generator], Any],
@@ -143,17 +119,24 @@ def create_loader(
     size = getattr(getattr(read, "processor", None), "size", None)
     groups = as_groups(groups)
     if size is not None:
-        check_prepared_size(groups.videos(), size["longest_edge"])
+        check_prepared_size(groups.video_files(), size["longest_edge"])
     skips = settings.on_unreadable_video == "skip"
-    dataset = VideoDataset(
-        groups, read, seed=settings.seed, replace=skips and training, blank=blank if skips and not training else None
-    )
     batch_size = settings.batch_size if training else settings.eval_batch_size or settings.batch_size
-    workers = min(settings.num_workers, -(-len(dataset) // batch_size))
+    workers = min(settings.num_workers, -(-len(groups) // batch_size))
+    readers = PartialState().num_processes * max(workers, 1)
+    sampler = create_sampler(groups, settings, training=training, readers=readers, batch_size=batch_size)
+    dataset = VideoDataset(
+        groups,
+        read,
+        seed=settings.seed,
+        replace=skips and training,
+        blank=blank if skips and not training else None,
+        order=sampler.described,
+    )
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        sampler=EpochSampler(len(dataset), shuffle=training, seed=settings.seed),
+        sampler=sampler,
         num_workers=workers,
         collate_fn=_ReportingCollator(collate),
         worker_init_fn=ignore_termination,
@@ -163,4 +146,27 @@ def create_loader(
         pin_memory=torch.cuda.is_available(),
         # A loader draws a seed for its workers: from this generator, so that the global one stays as it is.
         generator=torch.Generator().manual_seed(settings.seed),
+    )
+
+
+def create_sampler(
+    groups: Groups, settings: ScriptSettings, *, training: bool, readers: int, batch_size: int
+) -> EpochSampler:
+    """The order of the samples: at random in training, or so that shards are read from front to back.
+
+    Args:
+        groups: What there is for each index.
+        settings: Seed, and the size of the buffer.
+        training: Whether the order is random at all.
+        readers: Workers in all processes.
+        batch_size: Samples of a batch.
+    """
+    shard_of = groups.shards()
+    if shard_of is None:
+        return EpochSampler(len(groups), shuffle=training, seed=settings.seed)
+    groups.expect(settings.shuffle_buffer if training else batch_size)
+    if not training:
+        return EpochSampler(len(groups), shuffle=False, seed=settings.seed)
+    return StreamSampler(
+        shard_of, readers=readers, batch_size=batch_size, buffer=settings.shuffle_buffer, seed=settings.seed
     )

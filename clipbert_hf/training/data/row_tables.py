@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from datasets.table import Table
+import pyarrow.compute as pc
+from datasets.table import MemoryMappedTable, Table
+
+from .media import EmbeddedMedia
+
+if TYPE_CHECKING:
+    from .media_stream import MediaStream
 
 Row = dict[str, Any]
+# So many values are numbered at a time.
+_ENCODED = 1 << 18
 
 
 class _Column:
@@ -25,44 +37,90 @@ class _Column:
         return self._pieces[piece][index - self._starts[piece]].as_py()
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """Where the videos of a table are embedded, as ``{"bytes", "path"}``.
+
+    Args:
+        column: Of the table.
+        names: The column with their names, which tell which rows are of the same video; None: their paths.
+        stream: What reads them instead, where the table has no more than their names.
+    """
+
+    column: str
+    names: str | None = None
+    stream: MediaStream | None = None
+
+
 class RowTable:
     """Rows of a table.
 
     Args:
         table: Of a ``datasets.Dataset``. What is memory-mapped is pickled as the path of its file.
-        other_names: Columns that there are under another name as well, ``{name: of the table}``.
+        columns: The columns of a row, and where they are in the table; a dot reaches into a structure. None: as there.
         replaced: Columns whose values are others than the table's.
         source: The name of the data set, which then leads the ids and is a column of its own.
+        embedded: Where the videos are, if they are no paths.
+        root: The folder or address below which the paths of videos lie, unless they are absolute.
     """
 
     def __init__(
         self,
         table: Table,
         *,
-        other_names: Mapping[str, str] | None = None,
+        columns: Mapping[str, str] | None = None,
         replaced: Mapping[str, pa.ChunkedArray] | None = None,
         source: str | None = None,
+        embedded: Embedded | None = None,
+        root: str | None = None,
     ) -> None:
-        self.table, self.source = table, source
-        self.other_names, self.replaced = dict(other_names or {}), dict(replaced or {})
-        own = [*table.column_names, *self.other_names, *self.replaced, *([] if source is None else ["source"])]
+        self.table, self.source, self.embedded, self.root = table, source, embedded, root
+        self.columns: dict[str, str] = {name: name for name in table.column_names} if columns is None else dict(columns)
+        self.replaced = dict(replaced or {})
+        media = [] if embedded is None else ["video"]
+        own = [*self.columns, *media, *self.replaced, *([] if source is None else ["source"])]
         self.names = tuple(dict.fromkeys(own))
-        self._columns: dict[str, _Column] = {}
+        self._arrays: dict[str, _Column] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_columns": {}}
+        return {**self.__dict__, "_arrays": {}}
 
     def __len__(self) -> int:
         return self.table.num_rows
 
-    def changed(self, **changes: Any) -> RowTable:
-        """The same table with other arguments."""
-        now = {"other_names": self.other_names, "replaced": self.replaced, "source": self.source}
-        return RowTable(self.table, **{**now, **changes})
+    @property
+    def stream(self) -> MediaStream | None:
+        """What reads the videos, if that is a stream."""
+        return None if self.embedded is None else self.embedded.stream
+
+    def shard_starts(self) -> list[int]:
+        """Where rows start that are read from another shard; what is no stream is one."""
+        return [0] if self.stream is None else self.stream.starts[:-1]
+
+    def named(self, source: str) -> RowTable:
+        """The same rows as those of a data set among several."""
+        return self._changed(source=source)
+
+    def also_called(self, name: str, column: str) -> RowTable:
+        """The same rows with a column under another name as well."""
+        return self._changed(columns={**self.columns, name: self.columns[column]})
 
     def with_column(self, name: str, values: pa.ChunkedArray) -> RowTable:
-        """With other values in a column."""
-        return self.changed(replaced={**self.replaced, name: values})
+        """The same rows with other values in a column."""
+        return self._changed(replaced={**self.replaced, name: values})
+
+    def _changed(self, **changes: Any) -> RowTable:
+        names = ("table", "columns", "replaced", "source", "embedded", "root")
+        return RowTable(**{**{name: getattr(self, name) for name in names}, **changes})
+
+    def mapped_anew(self) -> RowTable:
+        """The same rows for one who looks at all of them: the pages that this touches are given back with it."""
+        blocks = (
+            [block for row in self.table.blocks for block in row] if hasattr(self.table, "blocks") else [self.table]
+        )
+        if not all(isinstance(block, MemoryMappedTable) for block in blocks):
+            return self
+        return self._changed(table=pickle.loads(pickle.dumps(self.table)))  # noqa: S301 (made here)
 
     def type_of(self, name: str) -> pa.DataType:
         """Of the values of a column."""
@@ -82,10 +140,9 @@ class RowTable:
         """What a row has in a column."""
         if self._is_constant(name):
             return self.source if name in self.names else None
-        column = self._columns.get(name)
-        if column is None:
-            column = self._columns[name] = _Column(self._array(name))
-        value = column.value(index)
+        value = self._column(name).value(index)
+        if name == "video":
+            return self._video(value, index)
         return value if self.source is None or name != "id" else f"{self.source}/{value}"
 
     def values(self, name: str, indices: Sequence[int] | np.ndarray) -> list[Any]:
@@ -93,24 +150,71 @@ class RowTable:
         if not isinstance(indices, range) or self._is_constant(name):
             return [self.value(int(index), name) for index in indices]
         found = self._array(name).slice(indices.start, len(indices)).to_pylist()
+        if name == "video":
+            return [self._video(value, index) for value, index in zip(found, indices, strict=True)]
         return found if self.source is None or name != "id" else [f"{self.source}/{value}" for value in found]
 
     def codes(self, name: str) -> tuple[np.ndarray, list[Any]]:
         """For each row the number of its value, and the values in the order of their first rows."""
         if self._is_constant(name) or not len(self):
             return np.zeros(len(self), dtype=np.int32), [self.value(0, name)] if len(self) else []
-        pieces = self._array(name).dictionary_encode(null_encoding="encode").chunks
-        codes = np.concatenate([piece.indices.to_numpy(zero_copy_only=False) for piece in pieces])
-        return codes.astype(np.int32, copy=False), pieces[-1].dictionary.to_pylist()  # all pieces have the same
+        numbers: dict[Any, int] = {}
+        codes = np.empty(len(self), dtype=np.int32)
+        for first in range(0, len(self), _ENCODED):
+            pieces = self.mapped_anew()._array(name).slice(first, _ENCODED).dictionary_encode("encode").chunks
+            known = [numbers.setdefault(value, len(numbers)) for value in pieces[-1].dictionary.to_pylist()]
+            found = np.concatenate([piece.indices.to_numpy(zero_copy_only=False) for piece in pieces])
+            codes[first : first + len(found)] = np.array(known, dtype=np.int32)[found]
+        values = list(numbers)
+        if name == "video" and (self.root is not None or self.embedded is not None):
+            firsts = np.unique(codes, return_index=True)[1].tolist()
+            values = [self._video(value, first) for value, first in zip(values, firsts, strict=True)]
+        return codes, values
+
+    def _video(self, name: Any, index: int) -> Any:
+        """A path below its root; or the name of an embedded video, which brings it along."""
+        if not isinstance(name, str):
+            return name
+        if self.embedded is None:
+            return name if self.root is None else below(self.root, name)
+        return EmbeddedMedia(name, partial(self._content, index))
+
+    def _content(self, index: int) -> bytes:
+        assert self.embedded is not None
+        if self.embedded.stream is not None:
+            return self.embedded.stream.read(index)
+        return self._column(f"{self.embedded.column}.bytes").value(index)
 
     def _is_constant(self, name: str) -> bool:
         """Whether all rows have the same there: the name of their data set, or nothing."""
         return name not in self.names or (name == "source" and self.source is not None)
 
+    def _column(self, name: str) -> _Column:
+        column = self._arrays.get(name)
+        if column is None:
+            column = self._arrays[name] = _Column(self._array(name))
+        return column
+
     def _array(self, name: str) -> pa.ChunkedArray:
         if name in self.replaced:
             return self.replaced[name]
-        return self.table.table.column(self.other_names.get(name, name))
+        if name == "video" and self.embedded is not None:
+            return column_of(self.table, self.embedded.names or f"{self.embedded.column}.path")
+        return column_of(self.table, self.columns.get(name, name))
+
+
+def column_of(table: Table | pa.Table, name: str) -> pa.ChunkedArray:
+    """A column of a table; a dot reaches into a structure."""
+    plain: pa.Table = table.table if isinstance(table, Table) else table
+    if name in plain.column_names:
+        return plain.column(name)
+    outer, *inner = name.split(".")
+    return pc.struct_field(plain.column(outer), inner)
+
+
+def below(root: str, path: str) -> str:
+    """A path or address below a folder, unless it is absolute itself."""
+    return path if os.path.isabs(path) or "://" in path else f"{root.rstrip('/')}/{path}"
 
 
 class ListTable:
@@ -127,11 +231,21 @@ class ListTable:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def changed(self, *, other_names: Mapping[str, str] | None = None, source: str | None = None) -> ListTable:
-        """The same rows with columns under other names as well, and the name of their data set."""
-        again = [{**row, **{new: row[old] for new, old in (other_names or {}).items()}} for row in self.rows]
-        named = [{**row, "id": f"{source}/{row['id']}", "source": source} for row in again] if source else again
-        return ListTable(named)
+    def shard_starts(self) -> list[int]:
+        """Where rows start that are read from another shard: it is one."""
+        return [0]
+
+    def named(self, source: str) -> ListTable:
+        """The same rows as those of a data set among several."""
+        return ListTable([{**row, "id": f"{source}/{row['id']}", "source": source} for row in self.rows])
+
+    def also_called(self, name: str, column: str) -> ListTable:
+        """The same rows with a column under another name as well."""
+        return ListTable([{**row, name: row[column]} for row in self.rows])
+
+    def mapped_anew(self) -> ListTable:
+        """Itself: it is in memory."""
+        return self
 
     def with_column(self, name: str, values: pa.ChunkedArray) -> ListTable:
         """With other values in a column."""

@@ -17,10 +17,13 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
+from .media import EmbeddedMedia
 from .row_tables import ListTable, Row, RowTable, first_appearance
 
 # So many values of a column become Python objects at a time where all are looked at.
 _BLOCK = 1 << 16
+# After so many of these a file is mapped anew, so that what was looked at no longer counts as memory of the process.
+_MAPPED_BLOCKS = 4
 
 
 class Rows(Sequence[Row]):
@@ -77,9 +80,8 @@ class Rows(Sequence[Row]):
         Args:
             names: Only these columns, as far as a row has them; without any, all.
         """
-        for table, indices in self._runs():
-            for first in range(0, len(indices), _BLOCK):
-                yield from table.some(indices[first : first + _BLOCK], names)
+        for table, indices in self._blocks():
+            yield from table.some(indices, names)
 
     def value(self, place: int, name: str) -> Any:
         """What a row has in a column; None if there is no such column."""
@@ -106,9 +108,13 @@ class Rows(Sequence[Row]):
                     return row
         return None
 
-    def changed(self, **changes: Any) -> Rows:
-        """The same rows under other names; see :class:`RowTable`."""
-        return Rows([table.changed(**changes) for table in self.tables], self._indices)
+    def named(self, source: str) -> Rows:
+        """The same rows as those of a data set among several, whose name leads their ids."""
+        return Rows([table.named(source) for table in self.tables], self._indices)
+
+    def also_called(self, name: str, column: str) -> Rows:
+        """The same rows with a column under another name as well."""
+        return Rows([table.also_called(name, column) for table in self.tables], self._indices)
 
     def has(self, name: str) -> bool:
         """Whether a row has such a column."""
@@ -116,9 +122,8 @@ class Rows(Sequence[Row]):
 
     def values(self, name: str) -> Iterator[Any]:
         """A column's values in turn, read some at a time; None where a row has no such column."""
-        for table, indices in self._runs():
-            for first in range(0, len(indices), _BLOCK):
-                yield from table.values(name, indices[first : first + _BLOCK])
+        for table, indices in self._blocks():
+            yield from table.values(name, indices)
 
     def codes(self, name: str) -> tuple[np.ndarray, list[Any]]:
         """A column as numbers: for each row that of its value, and the values in the order of their first rows.
@@ -157,12 +162,43 @@ class Rows(Sequence[Row]):
 
     def update_digest(self, digest: Any, *, without: Sequence[str]) -> None:
         """Add all values to a hash, but those of some columns. How tables are cut into pieces makes no difference."""
-        for table, indices in self._runs():
+        for table, indices in self._blocks():
             for name in sorted(set(table.names).difference(without)):
                 digest.update(f"\n{name} of {len(indices)}\n".encode())
-                for first in range(0, len(indices), _BLOCK):
-                    values = table.values(name, indices[first : first + _BLOCK])
-                    digest.update(json.dumps(values, sort_keys=True, default=str).encode())
+                digest.update(json.dumps(table.values(name, indices), sort_keys=True, default=str).encode())
+
+    # --- Streams ---
+
+    def shards(self, places: np.ndarray) -> np.ndarray | None:
+        """For each of some rows the number of the shard that its video is read from; None if there are no streams."""
+        if not any(isinstance(table, RowTable) and table.stream for table in self.tables):
+            return None
+        indices, first = self._absolute(places), 0
+        shards = np.zeros(len(indices), dtype=np.int64)
+        for table, start in zip(self.tables, self._starts, strict=False):
+            own = (indices >= start) & (indices < start + len(table))
+            starts = np.array(table.shard_starts())
+            shards[own] = first + np.searchsorted(starts, indices[own] - start, side="right") - 1
+            first += len(starts)
+        return shards
+
+    def expect(self, places: np.ndarray, most: int) -> None:
+        """Let the streams keep the videos of some rows, and at most so many that are passed over."""
+        indices = self._absolute(places)
+        for table, start in zip(self.tables, self._starts, strict=False):
+            if isinstance(table, RowTable) and table.stream is not None:
+                table.stream.keep(indices[(indices >= start) & (indices < start + len(table))] - start, most)
+
+    def _absolute(self, places: np.ndarray) -> np.ndarray:
+        return places if self._indices is None else self._indices[places]
+
+    def _blocks(self) -> Iterator[tuple[RowTable | ListTable, Sequence[int] | np.ndarray]]:
+        """All rows, some of a table at a time, for those who look at all of them."""
+        for table, indices in self._runs():
+            for first in range(0, len(indices), _BLOCK):
+                if first % (_MAPPED_BLOCKS * _BLOCK) == 0:
+                    table = table.mapped_anew()
+                yield table, indices[first : first + _BLOCK]
 
     def _runs(self) -> Iterator[tuple[RowTable | ListTable, Sequence[int] | np.ndarray]]:
         """Rows that follow each other in one table, by their numbers there."""
@@ -243,13 +279,22 @@ class Groups(Sequence[list[Row]]):
         end = self._starts[group + 1] if group + 1 < len(self) else len(self._order)
         return self._order[self._starts[group] : end]
 
-    def videos(self) -> list[str]:
-        """All videos that have a path, each once."""
-        return [str(video) for video in self.rows.unique("video") if video is not None]
+    def video_files(self) -> list[str]:
+        """The paths of all videos, each once; without those that are embedded."""
+        videos = self.rows.unique("video")
+        return [str(video) for video in videos if video is not None and not isinstance(video, EmbeddedMedia)]
 
     def first_places(self) -> np.ndarray:
         """The first row of each group, by its place."""
         return self._order[self._starts]
+
+    def shards(self) -> np.ndarray | None:
+        """For each group the shard of its first row, if videos are read from a stream."""
+        return self.rows.shards(self.first_places())
+
+    def expect(self, most: int) -> None:
+        """Let streams keep the videos of first rows, and at most so many that are passed over."""
+        self.rows.expect(self.first_places(), most)
 
     def cut(self, most: int) -> Groups:
         """The same in groups of at most so many rows."""

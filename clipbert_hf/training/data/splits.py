@@ -18,11 +18,13 @@ from datasets_scripts.loading import LOADERS as ANNOTATED
 from datasets_scripts.moving_shapes import load_moving_shapes
 
 from ..recipe import DataSettings, DataSource, RecipeError, ScriptSettings
-from ..recipe_parsing import check_keys
+from ..recipe_parsing import build, check_keys
+from .hub import HubOptions, load_hub
 from .row_tables import Row
 from .rows import Rows, as_rows, join_rows
 
 Splits = dict[str, Rows]
+HUB = "hub"  # the data set that is any other
 
 # What the rows of each task cannot do without.
 _COLUMNS = {"pretraining": "caption", "retrieval": "caption", "qa": "question", "multiple_choice": "options"}
@@ -59,7 +61,7 @@ def load_task_splits(settings: ScriptSettings, task: str) -> Splits:
             split for it, or ``best_metric`` and no split for that.
     """
     config = settings.dataset_config or task
-    splits = load_splits(settings, config)
+    splits = load_splits(settings, config, needed=_COLUMNS[task])
     _check_rows(splits, task, _described(settings, config))
     if settings.validation_rows is not None and "validation" in splits:
         splits["validation"] = some_videos(splits["validation"], settings.validation_rows, settings.seed)
@@ -126,7 +128,7 @@ def _described(data: DataSettings, config: str) -> str:
     return f"data set {' with '.join(names)}"
 
 
-def load_splits(settings: DataSettings, config: str) -> Splits:
+def load_splits(settings: DataSettings, config: str, *, needed: str | None = None) -> Splits:
     """Load a data set, or several as one.
 
     The rows of several have ``source``, the name of their data set, which also leads their ids.
@@ -134,6 +136,7 @@ def load_splits(settings: DataSettings, config: str) -> Splits:
     Args:
         settings: Which one, from where, and what to join to it.
         config: Which of its configurations, and of further data sets that name none.
+        needed: A column that rows cannot do without.
 
     Returns:
         The rows of each split; a split without rows is not there.
@@ -141,7 +144,10 @@ def load_splits(settings: DataSettings, config: str) -> Splits:
     Raises:
         RecipeError: If there is no data set of that name, or a video to train on is for evaluation in another one.
     """
-    first = load_source(settings, config)
+    if settings.streaming and HUB not in (settings.dataset, *(source.dataset for source in settings.more_data)):
+        raise RecipeError(f"streaming is for dataset={HUB}: the files of {settings.dataset} lie on a disk")
+    how: dict[str, Any] = {"needed": needed, "streaming": settings.streaming}
+    first = load_source(settings, config, **how)
     if not settings.more_data:
         return first
     parts = {settings.dataset: first}
@@ -150,14 +156,18 @@ def load_splits(settings: DataSettings, config: str) -> Splits:
         seen[source.dataset] += 1
         number = seen[source.dataset]
         name = source.dataset if number == 1 else f"{source.dataset}.{number}"
-        parts[name] = load_source(source, source.dataset_config or config)
+        parts[name] = load_source(source, source.dataset_config or config, **how)
     return _joined(parts)
 
 
-def load_source(source: DataSource, config: str) -> Splits:
-    """Load one data set; see :func:`load_splits`."""
+def load_source(source: DataSource, config: str, *, needed: str | None = None, streaming: bool = False) -> Splits:
+    """Load one data set; see :func:`load_splits`. Only ``hub`` can be streamed: the others lie on a disk."""
+    if source.dataset == HUB:
+        options = build(HubOptions, source.dataset_options, "dataset_options")
+        config_given = source.dataset_config
+        return load_hub(source.data_dir, config_given, options, wish=config, column=needed, streaming=streaming)
     if source.dataset not in LOADERS:
-        raise RecipeError(f"dataset must be one of {', '.join(sorted(LOADERS))}; got {source.dataset!r}")
+        raise RecipeError(f"dataset must be one of {', '.join(sorted([*LOADERS, HUB]))}; got {source.dataset!r}")
     loader = LOADERS[source.dataset]
     if loader is load_moving_shapes:  # the others name the options that they have
         known = [*inspect.signature(loader).parameters][2:]
@@ -169,14 +179,12 @@ def load_source(source: DataSource, config: str) -> Splits:
 def _with_videos(rows: Rows) -> Rows:
     """Rows of images as rows of videos of one frame."""
     has_none = "image" in rows[0] and "video" not in rows[0]
-    return rows.changed(other_names={"video": "image"}) if has_none else rows
+    return rows.also_called("video", "image") if has_none else rows
 
 
 def _joined(parts: Mapping[str, Splits]) -> Splits:
     """The splits of several data sets as one; ids are told apart by the data set, videos by their paths."""
-    named = {
-        name: {split: rows.changed(source=name) for split, rows in splits.items()} for name, splits in parts.items()
-    }
+    named = {name: {split: rows.named(name) for split, rows in splits.items()} for name, splits in parts.items()}
     _check_training_videos(named)
     every = dict.fromkeys(split for splits in named.values() for split in splits)
     return {split: join_rows([splits[split] for splits in named.values() if split in splits]) for split in every}

@@ -15,6 +15,7 @@ from ..data.captions import CaptionPool, RetrievalSamples
 from ..data.clips import ClipSamples, ClipSettings, frame_indices, join_visual
 from ..data.grid_cache import GridCache
 from ..data.loaders import create_loader
+from ..data.media import EmbeddedMedia
 from ..data.row_tables import Row
 from ..data.rows import as_rows, group_by_video, group_rows
 from ..recipe import RecipeError, ScriptSettings, check_at_least, setting
@@ -140,7 +141,10 @@ def fill_grid_cache(
     if recipe.grid_cache is None or not recipe.trains:
         return None
     cache = GridCache(recipe.grid_cache, model, processor.video_processor)
-    cache.fill(accelerator, model, as_rows(rows).unique("video"))
+    videos = as_rows(rows).unique("video")
+    if videos and isinstance(videos[0], EmbeddedMedia):
+        raise RecipeError("grid_cache keeps grid features of files, and the videos of this data set are embedded in it")
+    cache.fill(accelerator, model, videos)
     return cache
 
 

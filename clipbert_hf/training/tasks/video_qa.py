@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from datasets_scripts.annotations.vocabulary import answer_scores, people_answers
+from datasets_scripts.annotations.vocabulary import AnswerVocabulary, answer_scores, people_answers
 
 from ...metrics import QAAccuracy, count_error, vqa_score
 from ...metrics.vqa_score import vqa_question_score
@@ -36,6 +36,9 @@ class VideoQARecipe(QuestionTaskSettings):
         "open_ended", "answers are words; numbers of repetitions; or soft: the words of several people (VQA v2)"
     )
     answer_vocabulary_size: int | None = setting(None, "only so many answers, the most frequent; null: all")
+    answers: str | None = setting(
+        None, "a JSON file {answer: label} with the answers to learn, in place of those of the training split"
+    )
     answer_case: Literal["error", "lower", "keep"] = setting(
         "error",
         "answers that differ only in case or outer white space, in whichever splits: an error; lower: all answers are "
@@ -46,6 +49,14 @@ class VideoQARecipe(QuestionTaskSettings):
     def has_confidence(self) -> bool:
         """See the base."""
         return self.answer_kind != "count"
+
+    def check(self) -> None:
+        """See the base."""
+        super().check()
+        if self.answers is not None and (self.answer_kind == "count" or self.answer_vocabulary_size is not None):
+            raise RecipeError(
+                "answers has all that a model learns: neither answer_kind=count nor answer_vocabulary_size"
+            )
 
 
 class QACollator:
@@ -295,6 +306,8 @@ def choose_answers(recipe: VideoQARecipe, rows: Sequence[Row]) -> list[str]:
     """
     if not recipe.trains and recipe.answer_kind != "count":
         return learned_answers(recipe.start_from)
+    if recipe.answers is not None:
+        return list(AnswerVocabulary.load(recipe.answers).answers)
     return answers_to_learn(rows, recipe.answer_kind, recipe, recipe.answer_vocabulary_size)
 
 

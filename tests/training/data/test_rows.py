@@ -81,10 +81,9 @@ def test_groups_are_those_of_a_loop(names: list[str], most: int, arrow: bool) ->
 
 
 def test_rows_of_several_tables_keep_their_own_columns() -> None:
-    first = in_memory(LISTS[:3]).changed(source="one")
-    second = in_memory([{"id": "9", "image": "a.mp4", "caption": "of an image"}]).changed(
-        other_names={"video": "image"}, source="two"
-    )
+    first = in_memory(LISTS[:3]).named("one")
+    second = in_memory([{"id": "9", "image": "a.mp4", "caption": "of an image"}])
+    second = second.also_called("video", "image").named("two")
     joined = join_rows([first, second])
     assert [*joined.each("id", "source")] == [
         *({"id": f"one/{number}", "source": "one"} for number in range(3)),
@@ -126,7 +125,7 @@ def test_a_data_set_with_indices_of_its_own() -> None:
 
 def test_what_a_worker_is_sent_is_small(on_disk: Rows) -> None:
     """A spawned worker maps the files that the rows lie in."""
-    groups = group_by_video(on_disk.changed(source="one"))
+    groups = group_by_video(on_disk.named("one"))
     assert groups[0][0]["caption"] == "caption 0"
     sent = pickle.dumps(groups)
     assert len(sent) < 4000 * 4 + 4 * 8 + 2500  # an index a row, and the names of files and columns
