@@ -78,14 +78,14 @@ def fill(uri: Path, scorer: PairScorer, videos: int) -> VideoIndex:
     made_with = fingerprint(scorer.model, scorer.processor, {})
     table = IndexTable.create(uri, SIZE, pa.schema([]), made_with, settings)
     seconds = np.stack([np.arange(CLIPS), np.arange(CLIPS) + 1.0], axis=1)
+    all_vectors = clustered_vectors(generator, videos * CLIPS).reshape(videos, CLIPS, SIZE)
     for first in range(0, videos, _ROWS_AT_ONCE):
         rows = []
         for place in range(first, min(first + _ROWS_AT_ONCE, videos)):
             tokens = torch.randn(CLIPS, VISUAL_TOKENS, scorer.model.config.hidden_size, generator=generator)
             encoded = EncodedVideos(tokens, torch.arange(CLIPS)[None])
-            vectors = clustered_vectors(generator, CLIPS)
-            pooled = vectors.mean(0) / np.linalg.norm(vectors.mean(0))
-            row = Encoding(encoded, seconds, vectors, pooled)
+            pooled = all_vectors[place].mean(0)
+            row = Encoding(encoded, seconds, all_vectors[place], pooled / np.linalg.norm(pooled))
             rows.append(make_row(Item(f"{place:08d}.mp4", None, 0, 1), "", 0, row))
         table.write(rows)
     table.finish()

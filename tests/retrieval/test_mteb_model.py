@@ -92,7 +92,7 @@ def test_recall_is_ours(rows, words_model, tmp_path, inside, rerank):
     found = [scores[f"recall_at_{k}"] for k in (1, 3, 5, 10, 20)]
     assert found == pytest.approx([float((ranks <= k).mean()) for k in (1, 3, 5, 10, 20)], abs=1e-4)
     assert found[0] < found[2] < found[4] < 1
-    assert results.model_name == "models0/words"
+    assert results.model_name == f"{words_model.parent.name}/words"
 
 
 def test_other_tasks_are_refused(rows, words_model, tmp_path):
