@@ -107,18 +107,32 @@ def render_frames(plan: VideoPlan, *, seed: int) -> Array:
         uint8 of shape (FRAMES, SIZE, SIZE, 3), RGB.
     """
     generator = video_generator(seed=seed, split=plan.split, number=plan.number, purpose="pixels")
-    return np.concatenate([_render_scene(scene, generator) for scene in plan.scenes])
+    return np.concatenate([_render_scene(scene, generator)[0] for scene in plan.scenes])
 
 
-def _render_scene(scene: Scene, generator: np.random.Generator) -> Array:
-    """One scene: uint8 (frames, SIZE, SIZE, 3)."""
+def render_coverage(plan: VideoPlan, *, seed: int) -> Array:
+    """Where the shapes are that :func:`render_frames` draws.
+
+    Args:
+        plan: What the video shows.
+        seed: The seed of the data set.
+
+    Returns:
+        float32 (FRAMES, SIZE, SIZE): how much of each pixel the shapes of its scene cover, 0 to 1.
+    """
+    generator = video_generator(seed=seed, split=plan.split, number=plan.number, purpose="pixels")
+    return np.concatenate([_render_scene(scene, generator)[1] for scene in plan.scenes])
+
+
+def _render_scene(scene: Scene, generator: np.random.Generator) -> tuple[Array, Array]:
+    """One scene: uint8 (frames, SIZE, SIZE, 3), and the coverage by its shapes (frames, SIZE, SIZE)."""
     frames = scene.stop - scene.start
     background = _background(generator)  # (SIZE, SIZE, 3)
     color = np.array(RGB[scene.color]) + generator.integers(-COLOR_JITTER, COLOR_JITTER, size=3, endpoint=True)
     color = np.clip(color, 0, 255).astype(np.float32)
-    coverage = _coverage(scene, frames, generator)[..., None]  # (frames, SIZE, SIZE, 1)
-    pixels = background + coverage * (color - background)
-    return np.rint(pixels).astype(np.uint8)
+    coverage = _coverage(scene, frames, generator)  # (frames, SIZE, SIZE)
+    pixels = background + coverage[..., None] * (color - background)
+    return np.rint(pixels).astype(np.uint8), coverage
 
 
 def _background(generator: np.random.Generator) -> Array:

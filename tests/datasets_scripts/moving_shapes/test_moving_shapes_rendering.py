@@ -11,7 +11,13 @@ import pytest
 from shapes import NAMED_RGB, SHAPES
 
 from datasets_scripts.moving_shapes import read_plans
-from datasets_scripts.moving_shapes.rendering import encode_mp4, is_complete_mp4, write_atomically
+from datasets_scripts.moving_shapes.rendering import (
+    encode_mp4,
+    is_complete_mp4,
+    render_coverage,
+    render_frames,
+    write_atomically,
+)
 
 
 def decode(path: Path) -> np.ndarray:
@@ -105,3 +111,18 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="taken"):
         write_atomically(tmp_path / "taken", b"content")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_coverage_is_where_the_color_is(folder: Path) -> None:
+    """Fully covered pixels have one colour a scene; others are as smooth as the background."""
+    for plan in read_plans(folder, "test")[:6]:
+        frames, coverage = render_frames(plan, seed=0), render_coverage(plan, seed=0)
+        assert coverage.shape == frames.shape[:3]
+        for scene in plan.scenes:
+            pixels, covered = frames[scene.start : scene.stop], coverage[scene.start : scene.stop]
+            colors = np.unique(pixels[covered == 1], axis=0)
+            assert len(colors) == 1
+            assert np.abs(colors[0] - np.array(NAMED_RGB[scene.color])).max() <= 15
+            background = pixels[covered == 0].astype(int)
+            assert (background.max(1) - background.min(1)).max() < 40  # grey
+            assert 0.02 < covered.mean() < 0.5
