@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -164,11 +166,27 @@ def train_and_test(
         "validation": nest(validation),
         **({"calibration": nest(calibration)} if calibration else {}),
         "test": nest(test),
+        "environment": environment_of(accelerator, model),
         **nest(unreadable.counts()),
     }
     write_predictions(accelerator, recipe, predictions_of(test_task, records))
     close_run(accelerator, trained, processor, recipe, results)
     return results
+
+
+_PACKAGES = ("clipbert_hf", "torch", "transformers", "timm", "accelerate", "datasets", "av")
+
+
+def environment_of(accelerator: Accelerator, model: nn.Module) -> dict[str, Any]:
+    """What a run was made with: versions, where it ran, and the parameters of its model."""
+    versions = {name: version(name) for name in _PACKAGES}
+    return {
+        "device": accelerator.device.type,
+        "processes": accelerator.num_processes,
+        "threads": torch.get_num_threads(),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "versions": {"python": platform.python_version(), **versions},
+    }
 
 
 def _evaluate_split(

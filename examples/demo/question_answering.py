@@ -6,7 +6,7 @@ It draws the videos, pre-trains on single frames, fine-tunes on questions, train
 budget, evaluates with 1, 4 and 16 inference clips, answers three questions about a held-out video, and leaves
 
 - ``model/``, which ``pipeline("video-question-answering", model=…, trust_remote_code=True)`` loads,
-- ``report.html``, and
+- ``report.html``, as ``python -m clipbert_hf.explanation.report`` makes of any runs, and
 - ``summary.json``.
 
 The steps are the scripts of the folder above, run with ``accelerate launch`` as anybody would.
@@ -19,18 +19,41 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import pipeline
 from transformers.utils import logging
 
+from clipbert_hf.explanation.report import write_report
 from datasets_scripts.moving_shapes import generate, load_moving_shapes
-from examples.demo.report import Answered, write_report
 from examples.demo.steps import launch, say
 
 INFERENCE_CLIPS = (1, 4, 16)
 ANSWER_TYPES = ("color", "shape", "existence")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A question about a video, and what the pipeline said.
+
+    Args:
+        video: Path.
+        question: The question.
+        truth: The right answer.
+        answers: The output of the pipeline, with clip scores.
+    """
+
+    video: str
+    question: str
+    truth: str
+    answers: list[dict[str, Any]]
+
+    @property
+    def deciding_clip(self) -> dict[str, float]:
+        """The clip that alone gives the chosen answer its highest score."""
+        return max(self.answers[0]["clips"], key=lambda clip: clip["score"])
 
 
 def answer_questions(qa: Path, model: Path, data: Path) -> list[Answered]:
@@ -109,9 +132,8 @@ def run(output: Path) -> dict[str, Any]:
         },
     }
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
-    write_report(
-        output / "report.html", summary, answered, {name: steps[name] for name in ("pretraining", "qa", "blind")}
-    )
+    shown = {"questions": steps["qa"], "text only": steps["blind"], "pre-training": steps["pretraining"]}
+    write_report(shown, output / "report.html", title="ClipBERT on moving shapes")
     print_results(summary, answered)
     say(f"\n{summary['seconds']:.0f} seconds. Report: {output / 'report.html'}. Model: {steps['model']}")
     return summary
