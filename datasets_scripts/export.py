@@ -264,7 +264,7 @@ def _text(done: Export) -> str:
     counts = ", ".join(f"{split} {count:,}" for split, count in done.rows.items())
     lines = [f"{done.folder}: {done.config}, rows: {counts}; {done.media:,} files with them"]
     if done.shards[0]:
-        lines.append(f"{done.shards[0]:,} shards of {done.bytes / 1e6:,.1f} MB, {done.shards[1]:,} of them by this run")
+        lines.append(f"shards: {done.shards[0]:,}, {done.shards[1]:,} of them by this run; {done.bytes / 1e6:,.1f} MB")
     lines += [*done.notes, f'read it with load_dataset("{done.folder}", "{done.config}")']
     return "\n".join(lines) + "\n"
 

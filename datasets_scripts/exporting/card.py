@@ -72,7 +72,7 @@ def write_card(folder: Path, manifest: dict[str, Any]) -> None:
     configs, infos = [], {}
     for config, content in manifest["configs"].items():
         ending = "tar" if content.get("format") == "webdataset" else "parquet"
-        files = [{"split": split, "path": f"{config}/{split}-*.{ending}"} for split in content["rows"]]
+        files = [{"split": split, "path": _pattern(folder, config, split, ending)} for split in content["rows"]]
         configs.append({"config_name": config, "version": content["version"], "data_files": files})
         infos[config] = DatasetInfo(config_name=config, features=_features(content))
     data = DatasetCardData(license="unknown", configs=configs)
@@ -81,6 +81,12 @@ def write_card(folder: Path, manifest: dict[str, Any]) -> None:
     for config, content in manifest["configs"].items():
         lines += _section(config, content)
     _write(folder / "README.md", "\n".join(lines))
+
+
+def _pattern(folder: Path, config: str, split: str, ending: str) -> str:
+    """What leads to the files of a split, but not to those of an export of another number, which may lie beside."""
+    total = len(list((folder / config).glob(f"{split}-*-of-*.{ending}")))
+    return f"{config}/{split}-*-of-{total:05d}.{ending}"
 
 
 def _features(content: dict[str, Any]) -> Features:

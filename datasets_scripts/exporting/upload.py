@@ -19,8 +19,8 @@ _CARD = ("README.md", MANIFEST)
 def push_to_hub(folder: str | os.PathLike[str], repository: str, *, private: bool = False) -> str:
     """Upload an exported folder as a data set repository, made if missing; returns its address.
 
-    The files come first, in as many commits as the Hub's limits ask for, and the card comes last: with it the shards of
-    older exports go, and only then is the data set read by its name as it is now. An upload that was stopped goes on
+    The files come first, in as many commits as the Hub's limits ask for, and the card comes last; with it the shards of
+    older exports go, which the card until then leads to if their number was another. An upload that was stopped goes on
     when it is called again: what the Hub has is not sent again.
 
     Args:

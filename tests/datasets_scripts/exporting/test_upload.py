@@ -105,10 +105,11 @@ def test_a_killed_upload_goes_on(hub: Repository, folder: Path) -> None:
     assert hub.files == OLD
     taken = list(hub.sent)
     hub.gate = threading.Semaphore(100)
-    assert "0 of them by this run" in export(folder, hub, "shards")
+    assert "shards: 6, 0 of them by this run" in export(folder, hub, "shards")
     assert len(hub.sent) == len(set(hub.sent)) == 6
     assert hub.sent[:3] == taken
     assert set(hub.commits[-1][1]) == {"README.md", "export.json"}
+    assert b"path: retrieval/train-*-of-00006.parquet" in hub.files["README.md"]
     assert hub.files["retrieval/shards.jsonl"] == (folder / "hub" / "retrieval" / "shards.jsonl").read_bytes()
     assert "retrieval/train-00000-of-00009.parquet" not in hub.files
 
