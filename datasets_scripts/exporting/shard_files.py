@@ -102,12 +102,14 @@ def write_parquet(content: Content, path: Path, load: Load) -> None:
         writer.add_key_value_metadata(schema.metadata)
         for group in _row_groups(content):
             numbers = [number for number, _ in group]
-            places = {number: position for position, number in enumerate(dict.fromkeys(numbers))}
-            values = pa.array([load(number) for number in places], pa.binary())
+            # Arrow gives up a dictionary in which two values are equal, as two files may be.
+            values: dict[bytes, int] = {}
+            places = {number: values.setdefault(load(number), len(values)) for number in dict.fromkeys(numbers)}
             positions = pa.array([places[number] for number in numbers], pa.int32())
             names = pa.array([content.sources[number].name for number in numbers], pa.string())
             media = pa.StructArray.from_arrays(
-                [pa.DictionaryArray.from_arrays(positions, values), names], fields=list(kind)
+                [pa.DictionaryArray.from_arrays(positions, pa.array(list(values), pa.binary())), names],
+                fields=list(kind),
             )
             rows = pa.Table.from_pylist([row for _, row in group], schema=schema.remove(place))
             writer.write_table(rows.add_column(place, written.field(place), media).cast(written))

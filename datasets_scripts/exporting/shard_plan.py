@@ -27,7 +27,8 @@ ENDINGS: dict[ShardFormat, str] = {"parquet": "parquet", "webdataset": "tar"}
 GROUP_BYTES = 32 << 20
 GROUP_ROWS = 10_000
 _ARROW_LIMIT = 2**31 - 2
-_ROW_BYTES = 512  # a guess at what a row takes beside its video
+# Beside its texts a row takes in a tar file two headers, the names of its columns, and blocks that are not full.
+_TAR_BYTES = 2 * 512 + 1024 + 256
 _SHOWN = 10
 
 
@@ -75,7 +76,12 @@ class SplitPlan:
         self._numbers = numbers[self._order]
         counts = np.bincount(numbers, minlength=len(paths))
         sizes = np.array([source.size for source in self.sources], np.int64)
-        costs = [_stored(int(size), int(count), form) for size, count in zip(sizes, counts, strict=True)]
+        texts = self._rows.data.nbytes - self._rows.data.column(self._column).nbytes
+        row_bytes = -(-texts // len(numbers)) + (_TAR_BYTES if form == "webdataset" else 0)
+        costs = [
+            _stored(size, count, form) + row_bytes * count
+            for size, count in zip(sizes.tolist(), counts.tolist(), strict=True)
+        ]
         self.bounds = list(_bounds(costs, counts, shard_size))
         self.repeated_bytes = int((sizes * counts).sum())
         self.media_bytes = int(sizes.sum())
@@ -139,9 +145,9 @@ def rows_of_a_group(size: int) -> int:
 
 
 def _stored(size: int, count: int, form: ShardFormat) -> int:
-    """The bytes that a video takes with its rows: in Parquet it is stored once in each row group."""
+    """The bytes that a video takes, which in Parquet is stored once in each row group."""
     copies = count if form == "webdataset" else -(-count // rows_of_a_group(size))
-    return size * copies + _ROW_BYTES * count
+    return size * copies
 
 
 def _bounds(costs: list[int], counts: np.ndarray, shard_size: int) -> Iterator[tuple[int, int]]:

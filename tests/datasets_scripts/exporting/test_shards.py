@@ -142,6 +142,15 @@ def test_parquet_has_the_bytes_of_a_video_once(folder: Path) -> None:
     assert note == "tar files have each video again for each of its rows, here 50.0 times; Parquet has it about once"
 
 
+def test_equal_files_are_stored_once_too(folder: Path) -> None:
+    for name in NAMES[1:]:
+        (folder / "videos" / name).write_bytes((folder / "videos" / "a.mp4").read_bytes())
+    done = shards_of(folder)
+    assert done.bytes < 2.7 * (folder / "videos" / "a.mp4").stat().st_size  # two splits, and their texts
+    rows = load_dataset(str(folder / "hub"), "retrieval", split="train")
+    assert [parquet_row(row) for row in rows] == expected(folder)
+
+
 def test_large_videos_are_in_row_groups_of_their_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from datasets_scripts.exporting import shard_files, shard_plan
 
