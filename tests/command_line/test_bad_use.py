@@ -273,7 +273,7 @@ def test_verbose_shows_the_trace(line, use):
     ended = use(line, "--verbose")
     assert ended.status == 2
     assert "Traceback" in ended.err
-    assert ended.err.splitlines()[-1] == use(line).err.splitlines()[-1]
+    assert use(line).err.splitlines()[-1] in ended.err.splitlines()
 
 
 def test_a_fault_of_the_program_says_so(use, monkeypatch):
@@ -295,7 +295,7 @@ def test_a_reader_that_has_gone(use, monkeypatch):
 
 
 def test_the_page(request):
-    statuses = entrance.__doc__.split("\n\n", 1)[1]
+    statuses = entrance.__doc__.split("\n\n", 1)[1].replace("``", "`")
     page = HEAD.format(statuses=statuses)
     rows = [*ROWS, *(Row(line, "Ctrl-C", "interrupted", 130) for line in INTERRUPTED)]
     for command in dict.fromkeys(row.line.split()[0] for row in rows if row.line != "aks"):
