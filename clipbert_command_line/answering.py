@@ -25,6 +25,7 @@ def ask(
     top_k: options.TopK = 5,
     num_clips: options.NumClips = None,
     return_clip_scores: options.Clips = False,
+    abstain_below: options.AbstainBelow = None,
     batch_size: options.BatchSize = 1,
     num_workers: options.Workers = 0,
     device: options.Device = None,
@@ -37,8 +38,20 @@ def ask(
     clipbert ask bikes.mp4 "what are they riding ?" --model my-model
     """
     rows = _rows_of_questions("ask", videos, question)
-    calls = {"top_k": top_k, "num_clips": num_clips, "batch_size": batch_size, "num_workers": num_workers}
-    _answer("ask", model, rows, calls, device, dtype, json=json, clips=return_clip_scores)
+    _answer(
+        "ask",
+        model,
+        rows,
+        device,
+        dtype,
+        json=json,
+        clips=return_clip_scores,
+        top_k=top_k,
+        num_clips=num_clips,
+        abstain_below=abstain_below,
+        batch_size=batch_size,
+        num_workers=num_workers,
+    )
 
 
 def choose(
@@ -50,6 +63,7 @@ def choose(
     top_k: options.TopK = None,
     num_clips: options.NumClips = None,
     return_clip_scores: options.Clips = False,
+    abstain_below: options.AbstainBelow = None,
     batch_size: options.BatchSize = 1,
     num_workers: options.Workers = 0,
     device: options.Device = None,
@@ -66,8 +80,20 @@ def choose(
     rows = _rows_of_questions("choose", videos, question)
     for row in rows:
         row["choices"] = option if isinstance(row["question"], str) else [option] * len(row["question"])
-    calls = {"top_k": top_k, "num_clips": num_clips, "batch_size": batch_size, "num_workers": num_workers}
-    _answer("choose", model, rows, calls, device, dtype, json=json, clips=return_clip_scores)
+    _answer(
+        "choose",
+        model,
+        rows,
+        device,
+        dtype,
+        json=json,
+        clips=return_clip_scores,
+        top_k=top_k,
+        num_clips=num_clips,
+        abstain_below=abstain_below,
+        batch_size=batch_size,
+        num_workers=num_workers,
+    )
 
 
 def match(
@@ -92,8 +118,19 @@ def match(
     videos, texts = read_lists(VIDEO=[video], TEXT=texts)
     check_files(videos)
     rows: list[dict[str, Any]] = [{"video": video, "text": texts} for video in videos]
-    calls = {"top_k": top_k, "num_clips": num_clips, "batch_size": batch_size, "num_workers": num_workers}
-    _answer("match", model, rows, calls, device, dtype, json=json, clips=return_clip_scores)
+    _answer(
+        "match",
+        model,
+        rows,
+        device,
+        dtype,
+        json=json,
+        clips=return_clip_scores,
+        top_k=top_k,
+        num_clips=num_clips,
+        batch_size=batch_size,
+        num_workers=num_workers,
+    )
 
 
 def _rows_of_questions(command: str, videos: list[str] | None, question: str) -> list[dict[str, Any]]:
@@ -110,12 +147,12 @@ def _answer(
     command: str,
     model: str,
     rows: list[dict[str, Any]],
-    calls: dict[str, Any],
     device: str | None,
     dtype: options.Dtype | None,
     *,
     json: bool,
     clips: bool,
+    **calls: Any,
 ) -> None:
     from .actions.answers import answer
 

@@ -28,6 +28,10 @@ NumClips = Annotated[
     typer.Option("--num_clips", min=1, metavar="N", help="Clips of a video. [default: what the model was saved with]"),
 ]
 Clips = Annotated[bool, typer.Option("--return_clip_scores", help="With --json: add what each clip alone says.")]
+AbstainBelow = Annotated[
+    float | None,
+    typer.Option("--abstain_below", min=0, max=1, metavar="SCORE", help="Withhold answers with less than this score."),
+]
 BatchSize = Annotated[int, typer.Option("--batch_size", min=1, metavar="N", help="Videos at once.")]
 Workers = Annotated[int, typer.Option("--num_workers", min=0, metavar="N", help="Processes that decode videos.")]
 Device = Annotated[

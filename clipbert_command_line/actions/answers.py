@@ -58,8 +58,9 @@ def _asked(row: dict[str, Any], result: Any) -> Iterator[tuple[str, list[dict[st
 def _show(title: str, answers: list[dict[str, Any]]) -> None:
     rows = []
     for each in answers:
-        surest = max(each["clips"], key=lambda clip: clip["score"])
         text = each["text"] if "text" in each else each["answer"]
-        rows.append([text, each["score"], bar(each["score"]), span(surest["start"], surest["end"])])
+        surest = max(each.get("clips", []), key=lambda clip: clip["score"], default=None)
+        moment = span(surest["start"], surest["end"]) if surest else ""
+        rows.append(["(withheld)" if text is None else text, each["score"], bar(each["score"]), moment])
     name = "text" if answers and "text" in answers[0] else "answer"
     print_table([name, "score", "", "surest"], rows, title=title or None)

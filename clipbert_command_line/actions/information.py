@@ -67,6 +67,7 @@ def _of_model(model: str, config: ClipBertConfig) -> dict[str, Any]:
         "parameters": parameters,
         "answers": [config.id2label[place] for place in sorted(config.id2label)] if is_qa else None,
         "score_aggregation": config.score_aggregation,
+        "calibration_temperature": config.calibration_temperature,
         "backbone": config.backbone,
         "layers": config.num_hidden_layers,
         "hidden_size": config.hidden_size,

@@ -78,6 +78,13 @@ def test_people_see_a_table_with_the_moment_that_decided(clipbert, saved):
     assert done.err == ""
 
 
+def test_an_answer_can_be_withheld(clipbert, saved):
+    command = ["ask", saved / "bikes.mp4", "what color ?", "--model", saved / "qa", "--abstain_below", "1"]
+    (withheld,) = json.loads(clipbert(*command, "--json").out)
+    assert withheld["answer"] is None
+    assert "(withheld)" in clipbert(*command).out
+
+
 @pytest.mark.parametrize("name", ["qa", "retrieval"])
 def test_code_in_a_model_folder_is_never_run(name, clipbert, saved, tmp_path):
     """The code that a saved folder carries is for those who have not installed the package."""
