@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ import pytest
 from accelerate.data_loader import BatchSamplerShard
 from forked_runs import ForkedRun
 from hub_folders import write_form, write_source
-from script_runs import assert_same_weights
+from hub_server import Repository, serve
+from script_runs import EXAMPLES, ROOT, assert_same_weights
 from torch.utils.data import BatchSampler
 
 from clipbert_hf.training import create_loader, group_by_video, load_task_splits, parse_recipe
@@ -137,3 +140,25 @@ def test_a_stream_is_not_continued_with_other_workers(
         process.join()
     assert "streamed by 1 workers in all then" in again.output
     assert "streamed by 2 workers in all now" in again.output
+
+
+@pytest.mark.slow
+def test_a_repository_of_the_hub_is_streamed_by_its_name(
+    forms: Callable[[str], list[str]], pretrained: Path, tmp_path: Path
+) -> None:
+    expected = run(tmp_path / "folder", pretrained, *forms("embed"), *STREAMED)
+    folder = Path(forms("embed")[5])
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    more = ["--start_from", pretrained, "--output_dir", tmp_path / "hub", *SHORT, "--inference_clips", "1", *STREAMED]
+    more += ["--dataset", "hub", "--dataset_config", "null", "--data_dir", "team/shapes"]
+    with serve(Repository("team/shapes", files)) as repository:
+        environment = {**repository.environment(tmp_path / "home"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, EXAMPLES / "run_video_qa.py", "video_qa_moving_shapes", *more]
+        done = subprocess.run(
+            [*map(str, command)], env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "hub" / "results.json").read_text())
+    assert {split: results[split] for split in expected} == expected
+    assert_same_weights(tmp_path / "folder", tmp_path / "hub")
+    assert not [*(tmp_path / "home").rglob("*.parquet")]  # no shard was downloaded as a whole

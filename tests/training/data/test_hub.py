@@ -69,6 +69,8 @@ def test_each_form_gives_the_rows_of_the_files(
         groups = [[[row["id"] for row in group] for group in group_by_video(some)] for some in (rows, wanted[split])]
         assert groups[0] == groups[1]
         assert group_by_video(rows).fingerprint() == group_by_video(wanted[split]).fingerprint()
+        sent: Rows = pickle.loads(pickle.dumps(rows))  # noqa: S301 (made here), as to a spawned worker
+        assert [content(row["video"]) for row in sent] == [content(row["video"]) for row in rows]
 
 
 @pytest.mark.parametrize("streaming", [False, True])

@@ -18,7 +18,8 @@ from clipbert_hf.training.data.clips import ClipSamples, QuestionSettings, check
 from clipbert_hf.training.data.rows import group_by_video
 from clipbert_hf.training.data.splits import LOADERS, load_splits
 from clipbert_hf.training.recipe import DataSettings, RecipeError
-from clipbert_hf.training.tasks.video_qa import QACollator, VideoQATask
+from clipbert_hf.training.tasks.video_qa import QACollator, VideoQARecipe, VideoQATask, choose_answers
+from datasets_scripts import DatasetError
 from datasets_scripts.moving_shapes import load_moving_shapes
 from examples import run_video_qa
 
@@ -243,3 +244,16 @@ def test_an_epoch_of_questions(small_data: Path) -> None:
     assert [row for group in groups for row in group] == list(rows)
     assert [len(group) for group in groups[:3]] == [4, 2, 4]
     assert list(question_groups(rows, settings, training=False)) == list(group_by_video(rows))
+
+
+def test_answers_out_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "ans2label.json"
+    file.write_text('{"red": 1, "blue": 0}')
+    settings = {"output_dir": "x", "data_dir": "y"}
+    assert choose_answers(VideoQARecipe(answers=str(file), **settings), [{"answer": "green"}]) == ["blue", "red"]
+    for more in ({"answer_kind": "count"}, {"answer_vocabulary_size": 3}):
+        with pytest.raises(RecipeError, match="answers "):
+            VideoQARecipe(answers=str(file), **settings, **more)
+    file.write_text('{"red": 2}')
+    with pytest.raises(DatasetError, match=r"ans2label.json, key 'red': the labels must be 0 to 0, each once"):
+        choose_answers(VideoQARecipe(answers=str(file), **settings), [])
