@@ -82,7 +82,7 @@ def bring_up_to_date(
         elif index == 0:
             report.unchanged += 1
     with tqdm(total=len(todo[index::number]), unit="video", disable=not show_progress_bar or index > 0) as bar:
-        _encode(table, encoder, todo[index::number], known, report, gone, bar)
+        _encode(_Rows(table, known, gone, report), encoder, todo[index::number], bar)
     if accelerator is not None:
         accelerator.wait_for_everyone()  # what is gone may be what another process copies
     if index == 0:
@@ -98,86 +98,79 @@ def bring_up_to_date(
     return report
 
 
-def _encode(
-    table: IndexTable,
-    encoder: VideoEncoder,
-    items: Sequence[Item],
-    known: Mapping[str, dict[str, Any]],
-    report: IndexReport,
-    gone: Set[str],
-    bar: tqdm[Any],
-) -> None:
-    # Videos of one content, by it; one that is gone first, so that a moved video is told from a copied one.
-    twins: dict[str, str] = {}
-    for name in sorted(known, key=lambda name: name not in gone):
-        if known[name]["content_hash"] and known[name]["error"] is None:
-            twins.setdefault(known[name]["content_hash"], name)
-    new, compacted = 0, len(known)
-    for each in encoder.encode(items, lambda item, digest: _with_content(item, digest, known, twins) is not None):
-        if each.encoded is None:
-            assert each.digest is not None  # by it the content was known
-            source = _with_content(each.item, each.digest, known, twins)
-            assert source is not None
-            if not _copy(table, each, source, known, report, gone):
-                (each,) = encoder.encode([each.item], lambda item, digest: False)
+class _Rows:
+    """The rows as they were, and as they are to be.
+
+    Args:
+        table: The index.
+        known: Path, digest, error and the user's columns of each row, by path.
+        gone: Rows of videos that are no longer there.
+        report: Is written.
+    """
+
+    def __init__(
+        self, table: IndexTable, known: Mapping[str, dict[str, Any]], gone: Set[str], report: IndexReport
+    ) -> None:
+        self.table, self.known, self.gone, self.report = table, known, gone, report
+        self.columns = user_columns(table)
+        # Readable videos by their content; one that is gone first, so that a moved video is told from a copied one.
+        self.twins: dict[str, str] = {}
+        for name in sorted(known, key=lambda name: name not in gone):
+            if known[name]["content_hash"] and known[name]["error"] is None:
+                self.twins.setdefault(known[name]["content_hash"], name)
+
+    def with_content(self, item: Item, digest: str | None) -> str | None:
+        """The name of a row with the same content: the video's own, or another's."""
+        own = self.known.get(item.name)
+        return item.name if own is not None and own["content_hash"] == digest else self.twins.get(digest or "")
+
+    def copy(self, each: EncodedItem) -> bool:
+        """Write a video by a row with its content; False if that is gone or has become another meanwhile."""
+        name, before = each.item.name, self.known.get(each.item.name)
+        source = self.with_content(each.item, each.digest)
+        row = None if source is None else self.table.read_row(source)
+        if source is None or row is None or row["content_hash"] != each.digest:
+            return False
+        # Of a moved video all that is known is taken over; of another one only what the model made of the content.
+        of_columns = self.known[source] if source in self.gone else before or {}
+        own = {column: of_columns.get(column) for column in self.columns}
+        facts = {"path": name, "size": each.size, "modified": each.item.modified}
+        self.table.write([row | own | each.item.columns | facts])
+        if source == name and before is not None and not _differ(each.item, before):
+            self.report.unchanged += 1
+        elif before is not None:
+            self.report.changed.append(name)
+        elif source in self.gone:
+            self.report.moved[name] = source
+        else:
+            self.report.added.append(name)
+        return True
+
+    def write(self, each: EncodedItem) -> None:
+        """Write what a model made of a video."""
+        assert each.encoded is not None  # else it is copied
+        name, before = each.item.name, self.known.get(each.item.name)
+        row = make_row(each.item, each.digest, each.size, each.encoded)
+        own = {} if before is None else {column: before[column] for column in self.columns}
+        self.table.write([own | row])
+        (self.report.added if before is None else self.report.changed).append(name)
+        if isinstance(each.encoded, str):
+            self.report.failed[name] = each.encoded
+
+
+def _encode(rows: _Rows, encoder: VideoEncoder, items: Sequence[Item], bar: tqdm[Any]) -> None:
+    new, compacted = 0, len(rows.known)
+    for each in encoder.encode(items, lambda item, digest: rows.with_content(item, digest) is not None):
         if each.encoded is not None:
-            _write(table, each, known, report)
+            rows.write(each)
+        elif not rows.copy(each):
+            for again in encoder.encode([each.item], lambda item, digest: False):
+                rows.write(again)
         bar.update()
         new += 1
         if new >= max(_COMPACTED_FROM, compacted // 2):
-            table.compact()
+            rows.table.compact()
             new, compacted = 0, compacted + new
-
-
-def _with_content(item: Item, digest: str, known: Mapping[str, dict[str, Any]], twins: Mapping[str, str]) -> str | None:
-    """The name of a row with the same content: the video's own, or another's that could be read."""
-    own = known.get(item.name)
-    return item.name if own is not None and own["content_hash"] == digest else twins.get(digest)
-
-
-def _copy(
-    table: IndexTable,
-    each: EncodedItem,
-    source: str,
-    known: Mapping[str, dict[str, Any]],
-    report: IndexReport,
-    gone: Set[str],
-) -> bool:
-    """Write a video by the row of one with the same content; False if that is gone or has become another meanwhile."""
-    name, before = each.item.name, known.get(each.item.name)
-    names = user_columns(table)
-    row = table.read_row(source)
-    if row is None or row["content_hash"] != each.digest:
-        return False
-    own = {column: None if before is None else before[column] for column in names}
-    if source in gone:  # what was known of the video, not only of its content
-        own = {column: known[source][column] for column in names}
-    facts = {"path": name, "size": each.size, "modified": each.item.modified}
-    table.write([row | own | each.item.columns | facts])
-    if source == name and before is not None and not _differ(each.item, before):
-        report.unchanged += 1
-    elif before is not None:
-        report.changed.append(name)
-    elif source in gone:
-        report.moved[name] = source
-    else:
-        report.added.append(name)
-    return True
-
-
-def _write(table: IndexTable, each: EncodedItem, known: Mapping[str, dict[str, Any]], report: IndexReport) -> None:
-    assert each.encoded is not None  # else it is copied
-    name = each.item.name
-    before = known.get(name)
-    row = make_row(each.item, each.digest, each.size, each.encoded)
-    if before is None:
-        table.write([row])
-        report.added.append(name)
-    else:
-        table.write([{column: before[column] for column in before if column not in FACTS} | row])
-        report.changed.append(name)
-    if isinstance(each.encoded, str):
-        report.failed[name] = each.encoded
 
 
 def _is_current(item: Item, row: Mapping[str, Any] | None, columns: Sequence[str]) -> bool:
