@@ -11,11 +11,12 @@ from script_runs import RECIPES
 from torch import nn
 
 from clipbert_hf.training.data.clips import TaskOnPixels
+from clipbert_hf.training.data.rows import as_groups
 from clipbert_hf.training.data.splits import LOADERS
 from clipbert_hf.training.loop import train
 from clipbert_hf.training.optimization import PublishedAdamW
+from clipbert_hf.training.scripts import multiple_choice, pretraining, retrieval, video_qa
 from datasets_scripts.moving_shapes import load_moving_shapes
-from examples import run_multiple_choice, run_pretraining, run_retrieval, run_video_qa
 
 SAMPLES = 8
 SAME = ["--dataset_options", "{}", "--max_steps", "2", "--tracker", "none", "--num_workers", "0", "--threads", "1"]
@@ -23,34 +24,34 @@ SAME += ["--model.hidden_dropout_prob", "0.0", "--model.attention_probs_dropout_
 SAME += ["--model.freeze_batch_norm", "true", "--best_metric", "null"]
 # Each with samples that hold unequal numbers of labels.
 TASKS: dict[str, tuple[Any, str, list[str]]] = {
-    "qa": (run_video_qa, "video_qa", ["--answer_vocabulary_size", "5"]),  # others have no label
-    "soft": (run_video_qa, "video_qa", ["--answer_kind", "soft"]),
-    "count": (run_video_qa, "video_qa", ["--answer_kind", "count", "--model.score_aggregation", "mean"]),
-    "multiple_choice": (run_multiple_choice, "multiple_choice", []),
-    "cross_entropy": (run_retrieval, "retrieval", ["--negatives", "random", "--captions_per_video", "4"]),
+    "qa": (video_qa, "video_qa", ["--answer_vocabulary_size", "5"]),  # others have no label
+    "soft": (video_qa, "video_qa", ["--answer_kind", "soft"]),
+    "count": (video_qa, "video_qa", ["--answer_kind", "count", "--model.score_aggregation", "mean"]),
+    "multiple_choice": (multiple_choice, "multiple_choice", []),
+    "cross_entropy": (retrieval, "retrieval", ["--negatives", "random", "--captions_per_video", "4"]),
     "rank": (
-        run_retrieval,
+        retrieval,
         "retrieval",
         ["--negatives", "random", "--captions_per_video", "4", "--model.retrieval_loss", "rank"],
     ),
     "contrastive": (
-        run_retrieval,
+        retrieval,
         "retrieval",
         ["--model.contrastive_size", "16", "--captions_per_video", "4", "--negatives", "random"],
     ),
     "contrastive_alone": (
-        run_retrieval,
+        retrieval,
         "retrieval",
         ["--model.contrastive_size", "16", "--model.contrastive_pooling", "max", "--matching_weight", "0"],
     ),
-    "pretraining": (run_pretraining, "pretraining", ["--masked_texts", "3", "--matched_texts", "1"]),
+    "pretraining": (pretraining, "pretraining", ["--masked_texts", "3", "--matched_texts", "1"]),
     "contrastive_pretraining": (
-        run_pretraining,
+        pretraining,
         "pretraining",
         ["--model.contrastive_size", "16", "--frames_per_video", "2"],
     ),
-    "masked_only": (run_pretraining, "pretraining", ["--masked_texts", "2", "--matched_texts", "0"]),
-    "matched_only": (run_pretraining, "pretraining", ["--masked_texts", "0", "--matched_texts", "2"]),
+    "masked_only": (pretraining, "pretraining", ["--masked_texts", "2", "--matched_texts", "0"]),
+    "matched_only": (pretraining, "pretraining", ["--masked_texts", "0", "--matched_texts", "2"]),
 }
 
 
@@ -74,7 +75,7 @@ def record(
                 module.eval().train = lambda mode=True, module=module: module  # type: ignore[method-assign]
         names = {id(parameter): key for key, parameter in model.named_parameters()}
         loader = parts["train_loader"]
-        loader.dataset.groups, loader.sampler.length = loader.dataset.groups[:SAMPLES], SAMPLES
+        loader.dataset.groups, loader.sampler.length = as_groups(loader.dataset.groups[:SAMPLES]), SAMPLES
 
         def step(optimizer: PublishedAdamW, closure: Any = None) -> None:
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -12,7 +12,7 @@ import torch
 from clipbert_hf import ClipBertForVideoQuestionAnswering, ClipBertProcessor
 from clipbert_hf.metrics import accuracy_by_coverage, expected_calibration_error
 from clipbert_hf.model.modeling_clipbert import aggregate_clip_logits
-from clipbert_hf.training.data.loaders import group_by_video
+from clipbert_hf.training.data.rows import group_by_video
 from clipbert_hf.training.temperature import confidences, fit_temperature
 from datasets_scripts.moving_shapes import load_moving_shapes
 

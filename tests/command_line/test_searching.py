@@ -32,6 +32,7 @@ def test_index_update_and_search(clipbert, saved, tmp_path, monkeypatch):
     assert json.loads(done.out) == {
         "added": [str(folder / "carphone.mp4")],
         "changed": [],
+        "moved": {},
         "removed": [str(folder / "torn.mp4")],
         "unchanged": 1,
         "failed": {},

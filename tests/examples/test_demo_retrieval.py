@@ -14,7 +14,7 @@ from examples.demo import retrieval
 @pytest.mark.slow
 def test_every_step_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def launch(script: str, recipe: str, output: Path, *overrides: str) -> dict[str, Any]:
-        forked_runs.run(script, recipe, "--output_dir", output, *overrides)
+        forked_runs.run(script, f"{recipe}.yaml", "--output_dir", output, *overrides)
         return json.loads((output / "results.json").read_text())
 
     monkeypatch.setattr(retrieval, "launch", launch)  # which takes seconds to import everything, each time

@@ -153,6 +153,7 @@ def test_image_questions(data: Path, pretrained: Path, capsys: pytest.CaptureFix
         "vqa_accuracy",
         "vqa_accuracy_by_type",
         "vqa_accuracy_by_inference_clips",
+        "expected_calibration_error",
     }
     assert results["test"] == {}
     assert "the split 'test' has no answers, and is not evaluated" in capsys.readouterr().err

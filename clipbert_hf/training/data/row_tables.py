@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -273,9 +273,14 @@ class ListTable:
         return [self.rows[index].get(name) for index in indices]
 
     def codes(self, name: str) -> tuple[np.ndarray, list[Any]]:
-        """For each row the number of its value, and the values in the order of their first rows."""
+        """For each row the number of its value, and the values in the order of their first rows.
+
+        Values that cannot be hashed, such as frames in memory, go by the object that they are.
+        """
         numbers: dict[Any, int] = {}
-        codes = [numbers.setdefault(row.get(name), len(numbers)) for row in self.rows]
+        values = (row.get(name) for row in self.rows)
+        named = (value if isinstance(value, Hashable) else f"{type(value).__name__} {id(value):#x}" for value in values)
+        codes = [numbers.setdefault(value, len(numbers)) for value in named]
         return np.array(codes, dtype=np.int32), list(numbers)
 
 
