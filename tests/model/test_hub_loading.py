@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -63,37 +65,67 @@ def qa_model():
     ).eval()
 
 
-def run_without_the_package(code: str, tmp_path: Path, *, hidden: tuple[str, ...] = ()) -> dict:
-    """Run code in a new process whose modules cannot include clipbert_hf or the hidden ones; it prints JSON last."""
-    blocked = ("clipbert_hf", "datasets_scripts", *hidden)
-    prelude = f"""
-import sys
+# A process that has imported what others publish and nothing of ours, and forks one for each order: a line of JSON. The
+# forked process runs the code, its modules cannot include the hidden ones, and the answer is a line with its status.
+SERVER = """
+import json, os, sys
 # As the import system marks what must not be imported; a finder that raises would break who only asks.
-sys.modules.update(dict.fromkeys({blocked!r}))
+sys.modules.update(dict.fromkeys(("clipbert_hf", "datasets_scripts")))
 try:
     import clipbert_hf
 except ModuleNotFoundError:
     pass
 else:
     raise SystemExit("clipbert_hf can be imported")
-import json, torch
+import av, numpy, timm, torch, torchvision, transformers, transformers.pipelines
+for line in sys.stdin:
+    order = json.loads(line)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            for number in (1, 2):
+                os.dup2(os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+            os.chdir(order["folder"])
+            sys.modules.update(dict.fromkeys(order["hidden"]))
+            exec(order["code"], {"json": json, "torch": torch})
+            status = 0
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-    environment = os.environ | {
-        "HF_HUB_OFFLINE": "1",
-        "HF_MODULES_CACHE": str(tmp_path / "modules"),
-        "HF_HOME": str(tmp_path / "home"),
-    }
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[subprocess.Popen[str]]:
+    home = tmp_path_factory.mktemp("home")
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(home / "modules"), "HF_HOME": str(home)}
     environment.pop("PYTHONPATH", None)
-    done = subprocess.run(
-        [sys.executable, "-c", prelude + code],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=environment,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", SERVER], text=True, cwd=home, env=environment, **pipes) as process:
+        yield process
+        process.stdin.close()
+    assert process.returncode == 0
+
+
+@pytest.fixture
+def run_without_the_package(server, tmp_path) -> Callable[..., Any]:
+    """Runs code in a new process that has never imported clipbert_hf, and cannot; it prints JSON last."""
+
+    def run(code: str, *, hidden: tuple[str, ...] = ()) -> Any:
+        log = tmp_path / "log.txt"
+        order = {"code": code, "hidden": hidden, "folder": str(tmp_path), "log": str(log)}
+        server.stdin.write(json.dumps(order) + "\n")
+        server.stdin.flush()
+        status = server.stdout.readline().strip()
+        assert status == "0", log.read_text()
+        return json.loads(log.read_text().strip().splitlines()[-1])
+
+    return run
 
 
 # Defines eight(pipe, **about): what it says of eight different videos, one by one, and as a batch.
@@ -121,7 +153,7 @@ def assert_same_answers(one_by_one: list, batch: list, name: str) -> None:
 
 
 @pytest.mark.parametrize("hidden", [(), ("decord", "torchcodec")], ids=["all", "pyav only"])
-def test_pipeline_and_auto_classes_in_a_fresh_process(tmp_path, processor, video, hidden):
+def test_pipeline_and_auto_classes_in_a_fresh_process(tmp_path, processor, video, hidden, run_without_the_package):
     model = qa_model()
     folder = tmp_path / "model"
     pipe = pipeline("video-question-answering", model=model, processor=processor)
@@ -151,7 +183,6 @@ print(json.dumps(dict(
     eight=eight(pipe, question="what is shown ?"),
 )))
 """,
-        tmp_path,
         hidden=hidden,
     )
     assert result["classes"] == [
@@ -189,7 +220,7 @@ PIPELINES = {
 }
 
 
-def test_other_heads_in_a_fresh_process(tmp_path, processor):
+def test_other_heads_in_a_fresh_process(tmp_path, processor, run_without_the_package):
     models, inputs = {}, {}
     for auto_class, model_class in HEADS.items():
         torch.manual_seed(0)
@@ -220,7 +251,6 @@ for auto_class, (task, about) in {PIPELINES!r}.items():
     found[task] = eight(pipe, **about)
 print(json.dumps(found))
 """,
-        tmp_path,
     )
     for auto_class, model in models.items():
         name, logits = result[auto_class]
@@ -278,7 +308,7 @@ print(json.dumps(found))
 """
 
 
-def test_a_folder_saved_before_the_rooms_were_two(tmp_path):
+def test_a_folder_saved_before_the_rooms_were_two(tmp_path, run_without_the_package):
     """data/saved_by_0.1.0.zip was written by commit d404f7e, with the code of that time and the logits of one question.
 
     It loads with its own code, with the package, and with the code that the package saves.
@@ -297,6 +327,6 @@ def test_a_folder_saved_before_the_rooms_were_two(tmp_path):
     processor.save_pretrained(again)
     assert not (again / "encoder_clipbert.py").exists()
     folders = [str(old), str(again)]
-    for logits, pixel_sum in run_without_the_package(ASK.format(folders=folders), tmp_path):
+    for logits, pixel_sum in run_without_the_package(ASK.format(folders=folders)):
         torch.testing.assert_close(torch.tensor(logits), torch.tensor(expected["logits"]), atol=1e-5, rtol=0)
         assert pixel_sum == expected["pixel_sum"]
