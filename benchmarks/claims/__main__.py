@@ -1,0 +1,104 @@
+"""Measure the paper's claims on two cores: ``make claims`` (points 1 to 4) and ``make claims-more`` (5 to 7).
+
+``python -m benchmarks.claims --points 1,2,3,4 --plan`` says what would be run and for about how long. Every setting is
+data (``points.py``, ``more_points.py``), and is trained by the scripts and recipes in ``examples/``, with each seed;
+runs that several points need are done once, and each seed has one pre-training. A run is a folder with the script's
+``results.json``; what is done is not done again, and a run that was killed goes on from its last checkpoint.
+
+No setting is tuned: the search space is one point, that of the recipes. Each test split is used once for each trained
+model. ``--quick`` does all of it on few videos and steps, into another folder, and its figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.claims import more_points, points
+from benchmarks.claims.one_run import OUTCOMES
+from benchmarks.claims.outcomes import Outcomes
+from benchmarks.claims.page import page
+from benchmarks.claims.plan import plan_text
+from benchmarks.claims.plots import plot
+from benchmarks.claims.points import Point
+from benchmarks.claims.results import Results, told_of
+from benchmarks.claims.runner import read_row, run_all, runs_of
+from benchmarks.claims.settings import FULL, QUICK, ClaimsError, Scale, by_name
+
+
+def all_points() -> list[Point]:
+    """In order."""
+    return [make() for make in (*points.POINTS, *more_points.POINTS)]
+
+
+def collect(chosen: Sequence[Point], scale: Scale, root: Path) -> Results:
+    """The raw results of points whose runs are all done."""
+    rows = []
+    outcomes: dict[str, list[Outcomes]] = {}
+    for run in runs_of(by_name(setting for point in chosen for setting in point.settings), scale, root):
+        rows.append(read_row(run))
+        if rows[-1]["metrics"]:
+            outcomes.setdefault(run.setting.name, []).append(Outcomes.load(run.folder / OUTCOMES))
+    videos = {
+        (name, metric): np.stack([seed.of_videos(metric) for seed in outcomes[name]])
+        for name, metric in told_of(chosen, scale.inference_clips)
+    }
+    return Results(rows, videos, scale.draws)
+
+
+def write(scale: Scale, root: Path, docs: Path, *, quick: bool) -> None:
+    """Write raw results, page and pictures of all points whose runs are done, those of earlier commands too."""
+    done: list[Point] = []
+    absent: list[Point] = []
+    for point in all_points():
+        runs = runs_of(by_name(point.settings), scale, root)
+        (done if all(run.is_done for run in runs) else absent).append(point)
+    results = collect(done, scale, root)
+    results.save(docs / "claims.json")
+    (docs / "claims.md").write_text(page(done, absent, results, scale, quick=quick), "utf-8")
+    for point in done:
+        plot(point, results, scale.inference_clips, docs / "figures")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description=__doc__.splitlines()[0])
+    parser.add_argument("--points", default="1,2,3,4", help="numbers of points, from 1 to 7")
+    parser.add_argument("--work", type=Path, help="folder of data and runs to go on from (runs/claims)")
+    parser.add_argument("--docs", type=Path, help="folder for claims.md, claims.json and figures (docs)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="runs at a time, a thread each")
+    parser.add_argument("--plan", action="store_true", help="say what would be run, and for how long; run nothing")
+    parser.add_argument("--quick", action="store_true", help="few videos and steps, in runs/claims_quick")
+    options = parser.parse_args(arguments)
+    scale = QUICK if options.quick else FULL
+    root = options.work or Path("runs/claims_quick" if options.quick else "runs/claims")
+    docs = options.docs or (root / "docs" if options.quick else Path("docs"))
+    try:
+        settings = by_name(setting for point in _chosen(options.points) for setting in point.settings)
+        if options.plan:
+            sys.stdout.write(plan_text(runs_of(settings, scale, root), scale, processes=options.processes))
+            return 0
+        run_all(settings, scale, root, processes=options.processes)
+        write(scale, root, docs, quick=options.quick)
+    except ClaimsError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write(f"written: {docs / 'claims.md'}\n")
+    return 0
+
+
+def _chosen(numbers: str) -> list[Point]:
+    named = {str(point.number): point for point in all_points()}
+    unknown = [number for number in numbers.split(",") if number not in named]
+    if unknown:
+        raise ClaimsError(f"--points must be numbers of {', '.join(named)}, with commas between; got {numbers!r}")
+    return [named[number] for number in numbers.split(",")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
