@@ -17,7 +17,7 @@ from clipbert_hf.model.contrastive_clipbert import contrastive_similarity
 from clipbert_hf.model.encoded_videos_clipbert import EncodedVideos, join_videos
 from clipbert_hf.model.pair_scoring_clipbert import ClipBertPairScorer, ranking_scores
 from clipbert_hf.training.data.clips import ClipSamples
-from clipbert_hf.training.data.loaders import group_by_video
+from clipbert_hf.training.data.rows import group_by_video
 from clipbert_hf.training.data.splits import Row, load_splits
 from clipbert_hf.training.recipe import DataSettings
 from clipbert_hf.training.tasks.clip_scores import clips_by_count, logits_by_clips

@@ -111,7 +111,7 @@ def test_what_is_in_it(wheel: Path) -> None:
         str(path.relative_to(ROOT))
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.suffix in (".py", ".yaml") or path.name == "py.typed"
+        if path.suffix in (".py", ".yaml", ".jinja") or path.name == "py.typed"
     }
     assert names == files
     extras = {line.removeprefix("Provides-Extra: ") for line in text.splitlines() if line.startswith("Provides-Extra")}
