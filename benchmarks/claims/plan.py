@@ -54,7 +54,7 @@ def plan_text(runs: Sequence[Run], scale: Scale, *, processes: int) -> str:
         lines.append(f"{name:<48}{counts}{len(some) * minutes:>10.1f}")
     data = ", ".join(dict.fromkeys(run.setting.data for run in runs if run.setting.data in {*KINDS, *PREPARED}))
     lines.append(
-        f"{len(runs)} runs on {data}: about {total / processes:.0f} minutes with {processes} at a time on as many quiet "
-        f"cores; {left_total / processes:.0f} of them left"
+        f"{len(runs)} runs on {data}: about {total / processes:.0f} minutes with {processes} at a time on as many "
+        f"quiet cores; {left_total / processes:.0f} of them left"
     )
     return "\n".join(lines) + "\n"

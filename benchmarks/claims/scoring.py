@@ -54,7 +54,7 @@ def _encoded(
         yield scorer.encode_videos(pixels, sample["frame_indices"])
 
 
-def _score_questions(setting: Setting, folder: Path, groups: list[list[Row]], scale: Scale) -> Outcomes:
+def _score_questions(setting: Setting, folder: Path, groups: Sequence[list[Row]], scale: Scale) -> Outcomes:
     model = ClipBertForVideoQuestionAnswering.from_pretrained(folder).eval()
     processor = ClipBertProcessor.from_pretrained(folder)
     scorer = ClipBertPairScorer(model, pairs_at_once=512)
@@ -78,7 +78,7 @@ def _score_questions(setting: Setting, folder: Path, groups: list[list[Row]], sc
     return found
 
 
-def _score_retrieval(setting: Setting, folder: Path, groups: list[list[Row]], scale: Scale) -> Outcomes:
+def _score_retrieval(setting: Setting, folder: Path, groups: Sequence[list[Row]], scale: Scale) -> Outcomes:
     """Each text looks for its video in a gallery of so many; galleries are parts of the split."""
     model = ClipBertForVideoTextRetrieval.from_pretrained(folder).eval()
     processor = ClipBertProcessor.from_pretrained(folder)
