@@ -57,7 +57,7 @@ DATA = "custom qa --annotation_dir data --video_dir data/videos --no_progress"
 TRAIN = 'train video_qa video_qa_custom --data_dir data --dataset_options "{video_dir: data/videos}" --start_from qa'
 TEST = f'{TRAIN} --vision null --text null --model "{{}}" --processor "{{}}" --max_steps 0 --tracker none'
 ROWS = [
-    Row("aks", "no such command", "error: No such command 'aks'. Did you mean 'ask'? (see clipbert --help)"),
+    Row("aks", "no such command", "error: No such command 'aks'. Did you mean 'ask'? …"),
     Row("ask bikes.mp4 --model qa", "no question", "error: ask needs a video and a question; got only 'bikes.mp4'"),
     Row('ask bikes.mp4 "" --model qa', "a blank question", "error: QUESTION: expected text, got a blank"),
     Row('ask bikes.mp4 "what ?"', "no model", "error: Missing option '--model' (see clipbert ask --help)"),
@@ -111,7 +111,7 @@ ROWS = [
     Row('search an.index "a man" --where "year > 3"', "no such column", "error: where: …"),
     Row("search an.index --video no.mp4", "wrong path", "error: cannot decode …/no.mp4 with any decoder: …"),
     Row("search an.index --video notes.txt", "no video", "error: cannot decode …/notes.txt with any decoder: …"),
-    Row("train sorting", "no such task", "error: No such command 'sorting' (see clipbert train --help)"),
+    Row("train sorting", "no such task", "error: No such command 'sorting' …"),
     Row(
         "train retrieval retrieval_msvrtt_8x2",
         "unknown recipe",
