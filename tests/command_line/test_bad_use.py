@@ -254,7 +254,12 @@ def test_ctrl_c(line, place, use, folder, monkeypatch):
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(pkgutil.resolve_name(module), name, interrupted)
-    ended = use(line)
+    # A shell that starts the tests in the background has them ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        ended = use(line)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (ended.status, last_line(ended.err, folder)) == (130, "interrupted")
     assert "Traceback" not in ended.err
 

@@ -133,13 +133,13 @@ def test_which_rows_calibrate() -> None:
     rows = [{"video": str(place // 3), "id": place} for place in range(30)]
     splits: dict[str, Any] = {"train": [], "validation": rows, "test": rows}
     settings: dict[str, Any] = {"data_dir": "data", "output_dir": "runs"}
-    assert rows_to_calibrate(VideoQARecipe(**settings), splits) == rows
+    assert list(rows_to_calibrate(VideoQARecipe(**settings), splits)) == rows
     assert len(rows_to_calibrate(VideoQARecipe(**settings, calibration_rows=7), splits)) == 9  # whole videos
-    assert rows_to_calibrate(VideoQARecipe(**settings, calibration_rows=None), splits) == []
-    assert rows_to_calibrate(VideoQARecipe(**settings, epochs=0), splits) == []
-    assert rows_to_calibrate(VideoQARecipe(**settings, answer_kind="count"), splits) == []
-    assert rows_to_calibrate(VideoQARecipe(**settings), {"train": rows}) == []
+    assert list(rows_to_calibrate(VideoQARecipe(**settings, calibration_rows=None), splits)) == []
+    assert list(rows_to_calibrate(VideoQARecipe(**settings, epochs=0), splits)) == []
+    assert list(rows_to_calibrate(VideoQARecipe(**settings, answer_kind="count"), splits)) == []
+    assert list(rows_to_calibrate(VideoQARecipe(**settings), {"train": rows})) == []
     retrieval = MultipleChoiceRecipe(**settings, answer_by="retrieval", epochs=0)
-    assert rows_to_calibrate(retrieval, splits) == []
+    assert list(rows_to_calibrate(retrieval, splits)) == []
     with pytest.raises(RecipeError, match="calibration_rows must be at least 1; got 0"):
         VideoQARecipe(**settings, calibration_rows=0)
