@@ -169,7 +169,7 @@ INTERRUPTED = {
     f"{ASK} qa": "clipbert_hf.ClipBertProcessor.from_pretrained",
     'choose bikes.mp4 "what ?" --option red --option blue --model choice': "clipbert_command_line.actions.answers.load",
     'match bikes.mp4 "a man" --model retrieval': "clipbert_hf.model.processing_clipbert.ClipBertProcessor.__call__",
-    "index bikes.mp4 --uri new.index --model retrieval": "clipbert_hf.retrieval.index_building._write",
+    "index bikes.mp4 --uri new.index --model retrieval": "clipbert_hf.retrieval.index_building._encode",
     'search an.index "a man"': "clipbert_hf.retrieval.video_index.text_query",
     f"{TEST} --output_dir new": "clipbert_hf.training.scripts.video_qa.create_qa_model",
     f"data check {DATA}": "datasets_scripts.check.check",
