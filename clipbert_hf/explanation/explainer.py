@@ -114,6 +114,8 @@ class Explainer:
         )
         tokens = {name: sample[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
         pixels = sample["pixel_values_videos"].to(self.model.device)
+        if pixels.dtype == torch.uint8:  # a processor may hand over bytes
+            pixels = self.processor.video_processor.normalize_clips(pixels)
         output = self.model(**tokens, pixel_values_videos=pixels)
         answers = self._answers(text, choices)
         place = _place_of(answer, answers, int(output.logits[0].argmax()), is_match=self._is_match)

@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -179,14 +179,21 @@ _PACKAGES = ("clipbert_hf", "torch", "transformers", "timm", "accelerate", "data
 
 def environment_of(accelerator: Accelerator, model: nn.Module) -> dict[str, Any]:
     """What a run was made with: versions, where it ran, and the parameters of its model."""
-    versions = {name: version(name) for name in _PACKAGES}
     return {
         "device": accelerator.device.type,
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "versions": {"python": platform.python_version(), **versions},
+        # DeepSpeed's third stage leaves no element of a parameter in its place, but its number.
+        "parameters": sum(getattr(each, "ds_numel", each.numel()) for each in model.parameters()),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # code that is run where it lies
+        return "not installed"
 
 
 def _evaluate_split(

@@ -59,6 +59,11 @@ def test_a_run_calibrates_what_it_trained(small_data: Path, pretrained: Path, tm
     assert found["negative_log_likelihood"]["after"] < found["negative_log_likelihood"]["before"]
     assert ClipBertConfig.from_pretrained(tmp_path).calibration_temperature == found["temperature"]
 
+    environment = results["environment"]
+    assert {"python", "torch", "transformers"} <= environment["versions"].keys()
+    model = ClipBertForVideoQuestionAnswering.from_pretrained(tmp_path)
+    assert environment["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+
     test = results["test"]
     rows = entries(tmp_path)
     assert [row["id"] for row in rows] == [row["id"] for row in load_moving_shapes("qa", small_data)["test"]]
