@@ -34,9 +34,9 @@ def rows_to_calibrate(recipe: QuestionTaskSettings, splits: Splits) -> Sequence[
         recipe: The settings.
         splits: Of the data set.
     """
-    if recipe.calibration_rows is None or not recipe.trains or not recipe.has_confidence:
+    if recipe.calibration_rows is None or not recipe.trains or not recipe.has_confidence or "validation" not in splits:
         return []
-    return some_videos(splits.get("validation", []), recipe.calibration_rows, recipe.seed)
+    return some_videos(splits["validation"], recipe.calibration_rows, recipe.seed)
 
 
 class CalibrationTask:
