@@ -30,8 +30,10 @@ def draw_timeline(explainer: Explainer, why: Explanation, *, thumbnails: int = 4
     shares = np.array([clip.share for clip in why.clips])
     best = sorted(np.argsort(-shares, kind="stable")[: max(thumbnails, 1)].tolist())
     frames = explainer.frames(why, best)
-    figure = _figure((10, 4.6))
-    axes = figure.subplot_mosaic([["time"] * len(best), [*map(str, best)]], height_ratios=[1, 1.25])
+    height, width = why.geometry.frame
+    tall = min(10 / len(best) * height / width, 6) + 0.3  # inches, with the title
+    figure = _figure((10, 2.6 + tall))
+    axes = figure.subplot_mosaic([["time"] * len(best), [*map(str, best)]], height_ratios=[2, tall])
     _draw_clips(axes["time"], why)
     for place, frame in zip(best, frames, strict=True):
         clip, picture = why.clips[place], axes[str(place)]
@@ -75,14 +77,16 @@ def draw_heat_maps(explainer: Explainer, why: Explanation, clip: int | None = No
         ImportError: If matplotlib is missing.
     """
     place = why.deciding[0] if clip is None else clip
-    attention = explainer.attention(why, place)
+    grid = explainer.attention_grid(why, place)
+    attention, padding = why.geometry.on_frame(grid), why.geometry.share_on_padding(grid)
     occlusion = explainer.occlusion(why, place, **options)
     frame = explainer.frames(why, [place])[0]
     height, width = frame.shape[:2]
     figure = _figure((10, 10 / 3 * height / width + 0.9))
     pictures = figure.subplots(1, 3)
     moment = f"{why.clips[place].start:.1f}–{why.clips[place].end:.1f} s"
-    titles = (moment, "attention of [CLS] (rollout)", f"fall of “{_short(why.answer, 14)}” when covered")
+    elsewhere = f", {padding:.0%} on padding" if padding >= 0.005 else ""
+    titles = (moment, f"attention of [CLS] (rollout{elsewhere})", f"fall of “{_short(why.answer, 14)}” when covered")
     for picture, title in zip(pictures, titles, strict=True):
         picture.imshow(frame)
         picture.set_title(title, fontsize=9, parse_math=False)
