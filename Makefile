@@ -51,6 +51,7 @@ dist: $(INSTALLED)
 # Of the latest tests, held for each package.
 coverage:
 	$(BIN)/python -m coverage report --include="clipbert_hf/*" --fail-under=90
+	$(BIN)/python -m coverage report --include="clipbert_command_line/*" --fail-under=90
 	$(BIN)/python -m coverage report --include="datasets_scripts/*" --fail-under=90
 
 lint: $(INSTALLED)

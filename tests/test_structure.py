@@ -14,7 +14,7 @@ import pytest
 from clipbert_hf.model.hub_code_clipbert import AUTO_MAP, model_code
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("clipbert_hf", "datasets_scripts", "examples", "benchmarks")
+PACKAGES = ("clipbert_hf", "clipbert_command_line", "datasets_scripts", "examples", "benchmarks")
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for package in PACKAGES
@@ -161,6 +161,13 @@ def test_a_script_stands_alone_and_fits_two_screens():
     for path in scripts:
         assert not any(name.startswith("examples") for name in imported(f"examples.{path.stem}")), path
         assert len(path.read_text("utf-8").splitlines()) <= 150, path
+
+
+def test_what_declares_commands_loads_what_they_do_when_they_are_called():
+    """Help and completion must not wait for torch; ``test_startup`` measures what is loaded."""
+    for module in modules_in("clipbert_command_line"):
+        if ".actions" not in module:
+            assert all(name.startswith("clipbert_command_line") for name in ours(imported(module))), module
 
 
 def test_data_sets_are_found_at_a_glance():

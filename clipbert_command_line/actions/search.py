@@ -58,7 +58,7 @@ def build_index(
     if as_json:
         print_json(dataclasses.asdict(report))
         return report
-    changes = {"added": report.added, "changed": report.changed, "removed": report.removed}
+    changes = {what: getattr(report, what) for what in ("added", "changed", "moved", "removed")}
     told = [f"{len(names):,} {what}" for what, names in changes.items() if names]
     console().print(f"{uri}: {plural(len(index), 'video')}; {', '.join([*told, f'{report.unchanged:,} unchanged'])}")
     return report

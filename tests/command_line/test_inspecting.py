@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
 
 from clipbert_command_line.actions import upload
 from clipbert_hf import ClipBertForVideoQuestionAnswering
@@ -44,8 +47,6 @@ def test_doctor_tells_of_what_fails(clipbert, saved, tmp_path):
 
 def test_push_uploads_the_model_and_nothing_else(clipbert, saved, tmp_path, monkeypatch):
     """The Hub is replaced; what would be sent is looked at."""
-    import shutil
-
     folder = shutil.copytree(saved / "qa", tmp_path / "qa")
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints" / "state.json").touch()
@@ -77,3 +78,12 @@ def test_names_that_the_hub_does_not_know(repository, clipbert, saved):
     done = clipbert("push", "--model", saved / "qa", "--", repository)
     assert done.status == 2
     assert done.err.startswith("error: REPO: ")
+
+
+def test_a_hub_that_cannot_be_reached(clipbert, saved, monkeypatch):
+    """Nobody listens there."""
+    monkeypatch.setattr(upload, "HfApi", partial(HfApi, endpoint="http://127.0.0.1:9"))
+    done = clipbert("push", "team/model", "--model", saved / "qa")
+    assert done.status == 2
+    assert done.err.startswith("error: REPO team/model: cannot be uploaded: ")
+    assert len(done.err.splitlines()) == 1
