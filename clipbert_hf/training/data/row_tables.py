@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 # So many values are numbered at a time.
-_ENCODED = 1 << 18
+_ENCODED = 1 << 20
 
 
 class _Column:

@@ -23,7 +23,7 @@ from .row_tables import ListTable, Row, RowTable, first_appearance
 # So many values of a column become Python objects at a time where all are looked at.
 _BLOCK = 1 << 16
 # After so many of these a file is mapped anew, so that what was looked at no longer counts as memory of the process.
-_MAPPED_BLOCKS = 4
+_MAPPED_BLOCKS = 16
 
 
 class Rows(Sequence[Row]):
