@@ -1,7 +1,7 @@
 """Measure the paper's claims on two cores: ``make claims`` (points 1 to 4) and ``make claims-more`` (5 to 7).
 
 ``python -m benchmarks.claims --points 1,2,3,4 --plan`` says what would be run and for about how long. Every setting is
-data (``points.py``, ``more_points.py``), and is trained by the scripts and recipes in ``examples/``, with each seed;
+data (``points.py``, ``more_points.py``), and is trained with each seed by what ``clipbert train`` runs and its recipes;
 runs that several points need are done once, and each seed has one pre-training. A run is a folder with the script's
 ``results.json``; what is done is not done again, and a run that was killed goes on from its last checkpoint.
 

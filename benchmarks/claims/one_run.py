@@ -11,7 +11,6 @@ import json
 import multiprocessing
 import os
 import resource
-import runpy
 import shutil
 import sys
 import threading
@@ -24,16 +23,15 @@ from typing import Any
 
 import torch
 
-# What the scripts import, for whoever forks.
-import clipbert_hf.training.tasks.pretraining
-import clipbert_hf.training.tasks.retrieval
-import clipbert_hf.training.tasks.video_qa  # noqa: F401
 from benchmarks.claims.data import test_folder, train_folder
 from benchmarks.claims.language import train_language
 from benchmarks.claims.outcomes import Outcomes
 from benchmarks.claims.scoring import score
-from benchmarks.claims.settings import EXAMPLES, SCRIPTS, Scale, Setting, arguments
+from benchmarks.claims.settings import Scale, Setting, arguments
+from clipbert_hf.training.scripts import pretraining, retrieval, video_qa
 
+# What `clipbert train` and `examples/run_*.py` run.
+_SCRIPTS = {"pretraining": pretraining.main, "qa": video_qa.main, "retrieval": retrieval.main}
 OUTCOMES, ROW, COST = "outcomes.npz", "row.json", "cost.json"
 
 
@@ -114,8 +112,7 @@ def _train(run: Run, scale: Scale, data: Path) -> float:
         return train_language(data, run.folder, seed=run.seed, steps=steps, batch=batch, configs=configs)
     starts = {name: run.of(name) for name in setting.needs}
     line = arguments(setting, run.seed, scale, output=run.folder, data=data, starts=starts)
-    script = runpy.run_path(str(EXAMPLES / SCRIPTS[setting.task][0]))
-    results: dict[str, Any] = script["main"](line)
+    results: dict[str, Any] = _SCRIPTS[setting.task](line)
     return float(results["seconds"])
 
 

@@ -17,7 +17,7 @@ answers to each test video); do not edit. {warning}Videos of the embedded data s
 retrieval on {retrieval:,}, each text looking for its video among {gallery}. So R@1 here is not that of a larger
 gallery, and none of the figures is comparable with the paper's: the claims are.
 
-**Settings.** Those of the recipes of the embedded data set, run by the scripts in `examples/`: no learning rate,
+**Settings.** Those of the recipes of the embedded data set, run by `clipbert train`: no learning rate,
 schedule or size was chosen for a method, and there was no search. Steps ({qa_steps} for QA, {retrieval_steps} for
 retrieval, where nothing else is said) and batches ({qa_batch} and {retrieval_batch} videos) were chosen before, by
 what fits into the time. There is no validation split: the latest weights are tested, once. What short training does

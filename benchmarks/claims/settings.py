@@ -11,13 +11,12 @@ from typing import Any, Literal
 
 from clipbert_hf import ClipBertError
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TaskName = Literal["pretraining", "language", "qa", "retrieval"]
-# Of each task: a script and a recipe, as anybody would run them. What is not here is measured by `language.py`.
-SCRIPTS = {
-    "pretraining": ("run_pretraining.py", "pretraining_moving_shapes.yaml"),
-    "qa": ("run_video_qa.py", "video_qa_moving_shapes.yaml"),
-    "retrieval": ("run_retrieval.py", "retrieval_moving_shapes.yaml"),
+# Of each task that has a script. ``language`` has none, and is trained by a module here.
+RECIPES = {
+    "pretraining": "pretraining_moving_shapes",
+    "qa": "video_qa_moving_shapes",
+    "retrieval": "retrieval_moving_shapes",
 }
 # Nothing chooses among checkpoints: there is no validation split, and the latest weights are tested. Videos are decoded
 # by the process that trains, in one thread, since as many runs as there are cores go on side by side.
@@ -152,8 +151,7 @@ def arguments(
     options |= setting.overrides
     if options.get("vision") == IMAGENET:
         options["vision"] = str(imagenet_weights())
-    recipe = EXAMPLES / "recipes" / SCRIPTS[setting.task][1]
-    return [str(recipe), *(text for name, value in options.items() for text in (f"--{name}", _shown(value)))]
+    return [RECIPES[setting.task], *(text for name, value in options.items() for text in (f"--{name}", _shown(value)))]
 
 
 def _shown(value: Any) -> str:
