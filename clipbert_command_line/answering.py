@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +29,8 @@ def ask(
     abstain_below: options.AbstainBelow = None,
     batch_size: options.BatchSize = 1,
     num_workers: options.Workers = 0,
+    plot: options.Plot = None,
+    attention: options.Attention = None,
     device: options.Device = None,
     dtype: options.Precision = None,
     json: options.Json = False,
@@ -46,6 +49,7 @@ def ask(
         dtype,
         json=json,
         clips=return_clip_scores,
+        drawn=(plot, attention),
         top_k=top_k,
         num_clips=num_clips,
         abstain_below=abstain_below,
@@ -66,6 +70,8 @@ def choose(
     abstain_below: options.AbstainBelow = None,
     batch_size: options.BatchSize = 1,
     num_workers: options.Workers = 0,
+    plot: options.Plot = None,
+    attention: options.Attention = None,
     device: options.Device = None,
     dtype: options.Precision = None,
     json: options.Json = False,
@@ -88,6 +94,7 @@ def choose(
         dtype,
         json=json,
         clips=return_clip_scores,
+        drawn=(plot, attention),
         top_k=top_k,
         num_clips=num_clips,
         abstain_below=abstain_below,
@@ -106,6 +113,8 @@ def match(
     return_clip_scores: options.Clips = False,
     batch_size: options.BatchSize = 1,
     num_workers: options.Workers = 0,
+    plot: options.Plot = None,
+    attention: options.Attention = None,
     device: options.Device = None,
     dtype: options.Precision = None,
     json: options.Json = False,
@@ -126,6 +135,7 @@ def match(
         dtype,
         json=json,
         clips=return_clip_scores,
+        drawn=(plot, attention),
         top_k=top_k,
         num_clips=num_clips,
         batch_size=batch_size,
@@ -152,11 +162,16 @@ def _answer(
     *,
     json: bool,
     clips: bool,
+    drawn: tuple[Path | None, Path | None],
     **calls: Any,
 ) -> None:
+    texts = rows[0]["text" if "text" in rows[0] else "question"]
+    if any(drawn) and (len(rows) > 1 or not (isinstance(texts, str) or len(texts) == 1)):
+        raise CommandError("--plot and --attention draw one video and one text; give one of each")
+
     from .actions.answers import answer
 
     given = {name: value for name, value in calls.items() if value is not None}
     # People are shown the moment that decided.
     given["return_clip_scores"] = clips or not json
-    answer(command, model, rows, given, device=device, dtype=dtype and dtype.value, as_json=json)
+    answer(command, model, rows, given, device=device, dtype=dtype and dtype.value, as_json=json, drawn=drawn)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,3 +39,13 @@ Device = Annotated[
     str | None, typer.Option("--device", metavar="NAME", help="Such as cpu or cuda:0. [default: a GPU if there is one]")
 ]
 Precision = Annotated[Dtype | None, typer.Option("--dtype", help="In which the model computes.")]
+Plot = Annotated[
+    Path | None,
+    typer.Option("--plot", metavar="PNG", help="Draw what each clip says along time: of one video and one text."),
+]
+Attention = Annotated[
+    Path | None,
+    typer.Option(
+        "--attention", metavar="PNG", help="Draw attention over the best clip, and what covering its parts costs."
+    ),
+]

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from transformers import pipeline
 
 
@@ -95,3 +96,24 @@ def test_code_in_a_model_folder_is_never_run(name, clipbert, saved, tmp_path):
         file.write_text("raise SystemExit('code of the folder was run')")
     command = ["ask", saved / "bikes.mp4", "what ?"] if name == "qa" else ["match", saved / "bikes.mp4", "a"]
     assert clipbert(*command, "--model", folder, "--json").status == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "model", "texts"),
+    [
+        ("ask", "qa", ["what color ?"]),
+        ("choose", "choice", ["what color ?", "--option", "red", "--option", "blue"]),
+        ("match", "retrieval", ["a circle"]),
+    ],
+)
+def test_answers_are_drawn(command, model, texts, clipbert, saved, tmp_path):
+    files = {"--plot": tmp_path / "when.png", "--attention": tmp_path / "where.png"}
+    drawn = [part for name, path in files.items() for part in (name, path)]
+    arguments = [str(saved / "bikes.mp4"), *texts, "--model", saved / model, "--num_clips", "3", "--json"]
+    done = clipbert(command, *arguments, *drawn)
+    assert done.status == 0, done.err
+    assert json.loads(done.out) == json.loads(clipbert(command, *arguments).out)
+    for path in files.values():
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+            assert min(picture.size) > 200

@@ -81,6 +81,12 @@ ROWS = [
     Row(f"{ASK} qa --beam 3", "no such option", "error: No such option: --beam …"),
     Row(f"{ASK} qa --json > /dev/full", "full disk", "error: output: No space left on device"),
     Row(
+        'ask bikes.mp4 bikes.mp4 "what ?" --model qa --plot x.png',
+        "more than can be drawn",
+        "error: --plot and --attention draw one video and one text; give one of each",
+    ),
+    Row(f"{ASK} qa --plot nowhere/x.png", "wrong path", "error: nowhere/x.png: there is no folder nowhere"),
+    Row(
         'choose bikes.mp4 "what ?" --option red --model choice',
         "one option",
         "error: --option: expected at least two answers to choose from, got one",
@@ -154,6 +160,8 @@ ROWS = [
         "a file in place of a folder",
         "error: output must be a new or empty folder; notes.txt is not",
     ),
+    Row("report", "no run", "error: the following arguments are required: runs (see clipbert report --help)"),
+    Row("report empty", "no run", "error: empty/recipe.yaml is missing: a report needs the folder of a finished run"),
     Row("info", "nothing named", "error: info needs --model or videos, one of both"),
     Row("info notes.txt", "no video", NO_VIDEO),
     Row("info --model empty", "wrong model folder", "error: --model empty: expected a saved model; the folder holds …"),

@@ -5,20 +5,19 @@ python -m clipbert_hf.explanation.report runs/qa runs/blind --output report.html
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from datasets_scripts.annotations.command_line import Parser
 
 from ...errors import ClipBertError
 from . import write_report
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m clipbert_hf.explanation.report", description=__doc__.splitlines()[0]
-    )
+def main(arguments: Sequence[str] | None = None, program: str = "python -m clipbert_hf.explanation.report") -> None:
+    """Run the command line, under the name that its help gives it."""
+    parser = Parser(prog=program, description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, help="output folders of runs")
     parser.add_argument("--output", type=Path, help="the HTML file; by default report.html in the first folder")
     parser.add_argument("--title", help="by default the names of the runs")
