@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 import torch
 from packaging.requirements import Requirement
-from reference_inputs import DATA
+from reference_inputs import CASES, DATA, published_state
 from script_runs import EXAMPLES, RECIPES, ROOT, TINY, assert_same_weights
+from video_files import real_clip
 
 import clipbert_hf
 
@@ -225,3 +226,98 @@ def test_scripts_run_far_from_the_repository(site: Path, small_data: Path, pretr
         assert results["test"]
     assert set(results["test"]) == {"accuracy", "says_yes"}
     assert_same_weights(scripts / "whole", scripts / "parts")
+
+
+# Runs commands one after another, each in a process that is forked from where everything is imported.
+COMMANDS_DRIVER = """
+import json, os, sys
+from pathlib import Path
+import clipbert_command_line.main, clipbert_hf.retrieval.video_index, clipbert_hf.training, clipbert_hf.export
+
+for module in (clipbert_command_line, clipbert_hf):
+    assert Path(module.__file__).is_relative_to(sys.argv[1]), module.__file__
+for command in json.loads(sys.argv[2]):
+    print("$ clipbert", *command, flush=True)
+    child = os.fork()
+    if not child:
+        status = 99
+        try:
+            status = clipbert_command_line.main.main(command)
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == 0, (command, status)
+"""
+
+
+@pytest.mark.slow
+def test_each_command_runs_from_the_wheel_on_a_real_video(
+    site: Path, small_data: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    """What training leaves is what the other commands take."""
+    assert (site / "bin" / "clipbert").is_file()
+    shutil.copy(real_clip("bikes"), tmp_path)
+    (tmp_path / "data").mkdir()
+    shutil.copy(real_clip("bikes"), tmp_path / "data")
+    (tmp_path / "data" / "test.csv").write_text("video,question,answer\nbikes.mp4,what color ?,red\n")
+    case = next(case for case in CASES["cases"] if case["original_class"] == "ClipBertForMultipleChoice")
+    torch.save(published_state(case), tmp_path / "published.pt")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *map(str, range(30517))]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    search = ["--model.contrastive_size", "16"]
+    data = ["custom", "qa", "--annotation_dir", "data", "--no_progress"]
+
+    def train(task: str, output: str, *more: str) -> list[str]:
+        options = [
+            "--data_dir",
+            str(small_data),
+            "--start_from",
+            str(pretrained),
+            "--output_dir",
+            output,
+            *SHORT,
+            *more,
+        ]
+        return ["train", task, f"{task}_moving_shapes", *options]
+
+    commands = [
+        ["doctor", "bikes.mp4"],
+        ["data", "check", *data],
+        ["data", "statistics", *data],
+        ["data", "prepare", *data, "--output", "prepared", "--workers", "1"],
+        ["data", "export", *data, "--output", "exported_data"],
+        train("video_qa", "qa"),
+        train("multiple_choice", "choice"),
+        train("retrieval", "retrieval", *search),
+        ["ask", "bikes.mp4", "what color is the circle ?", "--model", "qa"],
+        ["choose", "bikes.mp4", "what ?", "--option", "red", "--option", "blue", "--model", "choice"],
+        ["match", "bikes.mp4", "a red circle", "a blue square", "--model", "retrieval"],
+        ["index", "bikes.mp4", "--uri", "an.index", "--model", "retrieval"],
+        ["search", "an.index", "a red circle"],
+        ["info", "--model", "qa"],
+        [
+            "convert",
+            "--checkpoint",
+            "published.pt",
+            "--task",
+            "multiple-choice",
+            "--output",
+            "new",
+            "--vocab",
+            "vocab.txt",
+        ],
+        ["export", "retrieval", "--format", "torch", "--output", "exported"],
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS_DRIVER, str(site), json.dumps(commands)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site), "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / "qa" / "results.json").read_text())["steps"] == 4
+    assert "clipbert ask" in done.stdout  # of info
+    assert (tmp_path / "exported" / "clipbert_export.json").is_file()
