@@ -6,7 +6,7 @@ It draws the videos, pre-trains on single frames, fine-tunes on questions, train
 budget, evaluates with 1, 4 and 16 inference clips, answers three questions about a held-out video, and leaves
 
 - ``model/``, which ``pipeline("video-question-answering", model=…, trust_remote_code=True)`` loads,
-- ``report.html``, as ``python -m clipbert_hf.explanation.report`` makes of any runs, and
+- ``report.html``, as ``clipbert report`` makes of any runs, and
 - ``summary.json``.
 
 The steps are the scripts of the folder above, run with ``accelerate launch`` as anybody would.
