@@ -37,7 +37,7 @@ def clipbert(
 _COMMANDS: list[Callable[..., None]] = [
     *(answering.ask, answering.choose, answering.match),
     *(searching.index, searching.search),
-    *(inspecting.info, inspecting.doctor, inspecting.push),
+    *(inspecting.info, inspecting.report, inspecting.doctor, inspecting.push),
 ]
 for _command in _COMMANDS:
     app.command()(_command)

@@ -16,7 +16,6 @@ DATA = {
 MODELS = {
     "convert": ("clipbert_hf.convert_original_checkpoint", "Convert a published checkpoint."),
     "export": ("clipbert_hf.export.__main__", "Export a model to ONNX, OpenVINO or torch.export."),
-    "report": ("clipbert_hf.explanation.report.__main__", "Write a page about training runs."),
 }
 
 data = typer.Typer(help="Data sets: check, count, prepare, export.", no_args_is_help=True, rich_markup_mode=None)

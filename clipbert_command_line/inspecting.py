@@ -1,7 +1,8 @@
-"""``clipbert info``, ``doctor`` and ``push``."""
+"""``clipbert info``, ``report``, ``doctor`` and ``push``."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,6 +39,29 @@ def info(
     from .actions.information import show_videos
 
     show_videos(paths, as_json=json)
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Output folders of runs, shown side by side.")],
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="HTML", help="[default: report.html in the first]", show_default=False),
+    ] = None,
+    title: Annotated[str | None, typer.Option("--title", help="[default: the names of the runs]")] = None,
+    examples: Annotated[
+        int, typer.Option("--examples", min=0, metavar="N", help="Right answers, and wrong ones, with pictures.")
+    ] = 3,
+    clips: Annotated[bool, typer.Option(help="Load models to show what each clip of an example says.")] = True,
+    verbose: options.Verbose = False,
+) -> None:
+    """Write a page about training runs: figures, curves, calibration, examples, settings, cost.
+
+    clipbert report runs/qa runs/blind --output report.html
+    """
+    from .actions.report import report as write
+
+    write(runs, output or runs[0] / "report.html", title=title, examples=examples, clips=clips)
 
 
 def doctor(

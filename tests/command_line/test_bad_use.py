@@ -160,7 +160,7 @@ ROWS = [
         "a file in place of a folder",
         "error: output must be a new or empty folder; notes.txt is not",
     ),
-    Row("report", "no run", "error: the following arguments are required: runs (see clipbert report --help)"),
+    Row("report", "no run", "error: Missing argument 'RUN' (see clipbert report --help)"),
     Row("report empty", "no run", "error: empty/recipe.yaml is missing: a report needs the folder of a finished run"),
     Row("info", "nothing named", "error: info needs --model or videos, one of both"),
     Row("info notes.txt", "no video", NO_VIDEO),

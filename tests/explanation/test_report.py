@@ -18,7 +18,6 @@ from reference_inputs import tiny_config
 
 from clipbert_hf import ClipBertForVideoQuestionAnswering, ClipBertProcessor, InvalidInputError
 from clipbert_hf.explanation.report import read_run, write_report
-from clipbert_hf.explanation.report.__main__ import main
 from clipbert_hf.explanation.report.examples import choose_examples
 
 EVIL = "<script>alert('&amp;')</script>\"'{{ 7 * 7 }}<img src=//x.example/y>"
@@ -163,7 +162,7 @@ def test_runs_side_by_side(run: Path, tmp_path: Path) -> None:
     assert {"seed", "best_metric", "dataset"} <= set(differing)
     assert "model.hidden_size" not in differing
     assert page.tags["img"] == 0
-    main([str(run), str(other), "--output", str(tmp_path / "again.html"), "--examples", "0", "--no_clips"])
+    write_report([run, other], tmp_path / "again.html", examples=0, explains=False)
     assert "ClipBERT: " in (tmp_path / "again.html").read_text()
 
 

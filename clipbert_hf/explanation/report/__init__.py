@@ -4,7 +4,7 @@
 
     write_report(["runs/qa", "runs/blind"], "report.html")
 
-or ``python -m clipbert_hf.explanation.report runs/qa runs/blind --output report.html``.
+or ``clipbert report runs/qa runs/blind --output report.html``.
 """
 
 from __future__ import annotations

@@ -83,7 +83,8 @@ def test_a_caller_that_stops_ends_what_is_under_way() -> None:
 
 
 SLEEPERS = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts tests in the background ignores it
 from datasets_scripts.annotations.command_line import run
 from datasets_scripts.execution.processes import Processes
 def wait(number):
