@@ -58,8 +58,8 @@ def write(scale: Scale, root: Path, docs: Path, *, quick: bool) -> None:
     for point in all_points():
         runs = runs_of(by_name(point.settings), scale, root)
         (done if all(run.is_done for run in runs) else absent).append(point)
-    results = collect(done, scale, root)
-    results.save(docs / "claims.json")
+    collect(done, scale, root).save(docs / "claims.json")
+    results = Results.load(docs / "claims.json", draws=scale.draws)
     (docs / "claims.md").write_text(page(done, absent, results, scale, quick=quick), "utf-8")
     for point in done:
         plot(point, results, scale.inference_clips, docs / "figures")

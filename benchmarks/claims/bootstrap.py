@@ -51,7 +51,7 @@ def estimate(values: np.ndarray, *, draws: int) -> Estimate:
 
     Example:
         >>> estimate(np.array([[1.0, 1.0], [0.0, 0.0]]), draws=100)
-        Estimate(mean=50.0, low=0.0, high=100.0, deviation=70.71...)
+        Estimate(mean=50.0, low=0.0, high=100.0, deviation=70.710678)
     """
     seeds, videos = values.shape
     means = np.empty(draws)
@@ -61,5 +61,6 @@ def estimate(values: np.ndarray, *, draws: int) -> Estimate:
         means[place] = (values @ often)[some].mean()
     low, high = np.percentile(100 * means, [2.5, 97.5])
     of_seeds = 100 * values.mean(1)
-    deviation = float(of_seeds.std(ddof=1)) if seeds > 1 else 0.0
-    return Estimate(float(100 * values.mean()), float(low), float(high), deviation)
+    deviation = of_seeds.std(ddof=1) if seeds > 1 else 0.0
+    # Sums of sixths that are equal must differ by zero, and not by what floats leave of them.
+    return Estimate(*(round(float(figure), 6) + 0.0 for figure in (100 * values.mean(), low, high, deviation)))

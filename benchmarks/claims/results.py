@@ -73,7 +73,7 @@ class Results:
         """Write the rows as JSON and the videos beside them, ``<name>_videos.npz``."""
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text("[\n" + ",\n".join(map(json.dumps, self.rows)) + "\n]\n", "utf-8")
-        arrays = {_BETWEEN.join(key): values.astype(np.float32) for key, values in self.videos.items()}
+        arrays = {_BETWEEN.join(key): values for key, values in self.videos.items()}
         np.savez_compressed(_beside(json_file), **arrays)  # type: ignore[arg-type]
 
     @classmethod

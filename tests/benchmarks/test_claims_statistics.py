@@ -38,6 +38,13 @@ def test_the_bootstrap_is_the_naive_one() -> None:
     assert estimate(values[:1], draws=3).deviation == 0.0
 
 
+def test_equal_shares_differ_by_nothing() -> None:
+    third = np.full((3, 10), 1 / 3)
+    found = estimate(third + third + third - np.full((3, 10), 0.9999999999999998), draws=50)
+    assert (found.mean, found.low, found.high) == (0.0, 0.0, 0.0)
+    assert decide(found) == "not decidable here"
+
+
 def test_places_are_drawn_evenly_and_always_the_same() -> None:
     seeds, videos = map(np.concatenate, zip(*drawn_places(3, 5, 4000), strict=True))
     for drawn, number in ((seeds, 3), (videos, 5)):
