@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 # Each imports all there is and trains small models; a third would wait for two cores.
 TEST_PROCESSES ?= 2
 
-.PHONY: demo demo-retrieval claims claims-more test test-all test-lowest conformance coverage dist lint format clean
+.PHONY: demo demo-retrieval claims claims-more test test-all test-lowest conformance coverage dist docs lint format clean
 
 # Pre-train, fine-tune, evaluate and answer questions on the embedded data set; the result is in runs/demo.
 demo: $(INSTALLED)
@@ -56,6 +56,11 @@ dist: $(INSTALLED)
 	$(BIN)/python -m build
 	$(BIN)/python -m twine check --strict dist/*
 
+# The pages of docs/ and of the docstrings, in site/; a warning is an error. Needs a package index.
+docs: $(INSTALLED)
+	$(BIN)/python -m pip install --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 # Of the latest tests, held for each package.
 coverage:
 	$(BIN)/python -m coverage report --include="clipbert_hf/*" --fail-under=90
@@ -78,4 +83,4 @@ $(INSTALLED): pyproject.toml tests/requirements-media.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .conformance .lowest runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf $(VENV) .conformance .lowest runs build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -183,7 +183,7 @@ def test_the_base_alone_answers(site: Path, tmp_path: Path) -> None:
 
 def test_the_documentation_shows_the_script_of_a_task_of_ones_own() -> None:
     script = (EXAMPLES / "run_yes_no.py").read_text("utf-8").strip()
-    assert f"```python\n{script}\n```" in (EXAMPLES / "README.md").read_text("utf-8")
+    assert f"```python\n{script}\n```" in (ROOT / "docs" / "how_to" / "own_task.md").read_text("utf-8")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What examples/README.md says about one's own videos, done to the letter: its tables, its commands, a tiny model."""
+"""What the page about one's own videos says, done to the letter: its tables, its commands, a tiny model."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from forked_runs import SCRIPTS
-from script_runs import EXAMPLES, TINY
+from script_runs import EXAMPLES, ROOT, TINY
 from video_files import write_video
 
 from clipbert_hf.training.recipe import RecipeError
 from clipbert_hf.training.recipe_files import find_recipe
 
-README = (EXAMPLES / "README.md").read_text("utf-8")
-SECTION = README.split("## Your own videos\n")[1].split("\n## ")[0]
+PAGE = (ROOT / "docs" / "how_to" / "fine_tune.md").read_text("utf-8")
+SECTION = PAGE.split("## Your tables\n")[1].split("\n## ")[0]
 # For each table of the section its folder, its text, and the command that follows it.
 FOLDERS = re.findall(r"`(data/mine[\w/]*)/train\.csv`", SECTION)
 TABLES = [list(csv.reader(text.splitlines())) for text in re.findall(r"```csv\n(.*?)```", SECTION, re.DOTALL)]

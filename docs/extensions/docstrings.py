@@ -1,0 +1,29 @@
+"""What docstrings write for people who read the source, as Markdown and mkdocstrings understand it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import griffe
+
+_ROLE = re.compile(r":(?:class|func|mod|meth|attr|data|exc):`~?(?:[\w.]+\.)?(\w+)`")
+_CALL = re.compile(r"^Args of a call:\n((?:    .*\n|\n)+)", re.MULTILINE)
+
+
+def to_markdown(text: str) -> str:
+    """Names in roles become code, an example a section, a block after ``::`` code, arguments of a call a list."""
+    text = _ROLE.sub(r"`\1`", text)
+    text = re.sub(r"^Example:$", "Examples:", text, flags=re.MULTILINE)
+    text = re.sub(r"^::$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"(\w)::$", r"\1:", text, flags=re.MULTILINE)
+    return _CALL.sub(lambda found: "Args of a call:\n" + re.sub(r"(?m)^    (\S.*?): ", r"    - `\1`: ", found[1]), text)
+
+
+class Docstrings(griffe.Extension):
+    """Rewrites the docstring of each object that is loaded."""
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Called once for each object."""
+        if obj.docstring:
+            obj.docstring.value = to_markdown(obj.docstring.value)
