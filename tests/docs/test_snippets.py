@@ -1,0 +1,64 @@
+"""The Python of README and of the pages, run as it stands there, from the top of a page to its end.
+
+Models are tiny and have random weights, so nothing is asked of what they answer but that the code runs. What needs the
+Hub runs on local folders in place of the names there, and the page says so in a comment before the block; what is not
+run has a comment too, and both are counted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from documentation import Block, blocks, pages
+from script_runs import ROOT
+
+from clipbert_hf import export
+
+PYTHON = {str(page.relative_to(ROOT)): blocks(page, "python") for page in pages()}
+# Names of the Hub, and the folders that stand in for them.
+HUB = {"timm/resnet50.a1_in1k": "cnn", "google-bert/bert-base-uncased": "bert"}
+
+
+def run_block(block: Block, module: ModuleType) -> None:
+    """Run a block in the namespace of its page, under its name and line in a traceback."""
+    code = block.code
+    if block.note:
+        for name, folder in HUB.items():
+            code = code.replace(name, folder)
+    exec(compile("\n" * (block.line - 1) + code, str(ROOT / block.page), "exec"), module.__dict__)
+
+
+@pytest.mark.parametrize("page", [page for page, found in PYTHON.items() if found])
+def test_a_page_runs(
+    page: str,
+    home: Path,
+    prepared_rows_in_a_folder: None,
+    hub_folders: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if page == "docs/export.md":
+        export.export_model("my-retrieval-model", Path("exported"), file_format="torch")
+    if page == "docs/shards.md":
+        from datasets_scripts.export import main
+
+        command = ["custom", "retrieval", "--annotation_dir", "data", "--video_dir", "data/videos", "--no_progress"]
+        assert main([*command, "--output", "hub/clips", "--media", "shards"]) == 0
+    module = ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)  # where a dataclass looks up its annotations
+    for block in PYTHON[page]:
+        if block.is_run:
+            run_block(block, module)
+            shown = [line for line in block.code.splitlines() if line.lstrip().startswith("print(")]
+            assert len(capsys.readouterr().out.splitlines()) >= len(shown)
+
+
+def test_how_many_are_run() -> None:
+    """A block that joins or leaves changes these numbers, which the documentation states."""
+    all_blocks = [block for found in PYTHON.values() for block in found]
+    on_stand_ins = [block for block in all_blocks if block.note and block.is_run]
+    not_run = [str(block) for block in all_blocks if not block.is_run]
+    assert (len(all_blocks), len(on_stand_ins), len(not_run)) == (16, 1, 0), not_run
