@@ -1,0 +1,160 @@
+"""The commands of README and of the pages.
+
+Those that ask, search and handle data are run as they stand there, on tiny models and files. Of those that train, all
+settings are read as the command reads them; of some others, whose work other tests do, the options are looked up in
+their help. What needs the Hub or several machines is marked in the page, and counted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+from documentation import Block, blocks, commands, pages
+from miniature_files import write_table
+from script_runs import ROOT
+
+from clipbert_command_line.main import main as clipbert
+from clipbert_hf.training import parse_recipe
+from clipbert_hf.training.tasks.multiple_choice import MultipleChoiceRecipe
+from clipbert_hf.training.tasks.pretraining import PretrainingRecipe
+from clipbert_hf.training.tasks.retrieval_batches import RetrievalRecipe
+from clipbert_hf.training.tasks.video_qa import VideoQARecipe
+
+SHELL = {str(page.relative_to(ROOT)): blocks(page, "sh") for page in pages()}
+TASKS: dict[str, Any] = {
+    "pretraining": PretrainingRecipe,
+    "video_qa": VideoQARecipe,
+    "retrieval": RetrievalRecipe,
+    "multiple_choice": MultipleChoiceRecipe,
+}
+OPTIONS_ALONE = (
+    "clipbert_hf.convert_original_checkpoint",
+    "clipbert_hf.export.__main__",
+    "clipbert_hf.explanation.report.__main__",
+)
+PLAIN = ("ls", "for", "do", "done", "wait")
+
+
+def expanded(found: list[Block]) -> Iterator[list[str]]:
+    """The commands of a page with its variables filled in, without settings of the environment."""
+    variables: dict[str, str] = {}
+
+    def words(word: str) -> list[str]:
+        value = variables.get(word.removeprefix("$")) if word.startswith("$") else None
+        return [word] if value is None else [each for part in value.split() for each in words(part)]
+
+    for block in found:
+        for command in commands(block):
+            while command and (assigned := re.fullmatch(r"([A-Z_]+)=(.*)", command[0])):
+                variables[assigned[1]], command = assigned[2], command[1:]
+            if command:
+                yield [each for word in command for each in words(word)]
+
+
+def kind(command: list[str]) -> str:
+    """How a command is checked: ``run``, ``settings``, ``options``, ``target`` or ``shell``."""
+    first, *rest = command
+    if first in PLAIN:
+        return "shell"
+    if first == "make":
+        return "target"
+    if command[:2] == ["clipbert", "train"] or command[:2] == ["accelerate", "launch"]:
+        return "settings"
+    if command[:2] == ["clipbert", "push"] or (first == "python" and module_of(rest[1]) in OPTIONS_ALONE):
+        return "options"
+    assert first in ("clipbert", "python"), command
+    return "run"
+
+
+def module_of(name: str) -> str:
+    """What ``python -m`` runs."""
+    return f"{name}.__main__" if (ROOT / name.replace(".", "/")).is_dir() else name
+
+
+def read_settings(command: list[str]) -> None:
+    """Read the settings of a training, which must name a task, a recipe and what that has."""
+    if command[0] == "clipbert":
+        task, *settings = command[2:]
+        if "--processes" in settings:
+            place = settings.index("--processes")
+            assert int(settings[place + 1]) > 0
+            del settings[place : place + 2]
+        parse_recipe(TASKS[task], settings)
+        return
+    place = next(number for number, word in enumerate(command) if word.endswith(".py"))
+    assert (ROOT / command[place]).is_file()
+    for option, value in zip(command[2:place:2], command[3:place:2], strict=True):
+        assert option != "--config_file" or (ROOT / value).is_file()
+    parse_recipe(TASKS[Path(command[place]).stem.removeprefix("run_")], command[place + 1 :])
+
+
+def read_options(command: list[str]) -> None:
+    """Each option must be in the command's help."""
+    shown = io.StringIO()
+    with redirect_stdout(shown):
+        if command[0] == "clipbert":
+            assert clipbert([command[1], "--help"]) == 0
+        else:
+            with pytest.raises(SystemExit, match="0"):
+                importlib.import_module(module_of(command[2])).main(["--help"])
+    for word in command:
+        assert not word.startswith("--") or word in shown.getvalue(), word
+
+
+def run(command: list[str]) -> None:
+    """Run a command within this process; it must end well."""
+    if command[0] == "clipbert":
+        assert clipbert(command[1:]) == 0
+    else:
+        assert importlib.import_module(command[2]).main([*command[3:], "--no_progress"]) == 0
+
+
+@pytest.fixture
+def tables(home: Path) -> Path:
+    """Questions in ``data/mine``, and what pages call A and V."""
+    (home / "A").symlink_to(home / "data" / "msrvtt")
+    (home / "V").symlink_to(home / "data" / "msrvtt" / "videos")
+    shutil.copytree(home / "data" / "videos", home / "data" / "mine" / "videos")
+    rows = [[f"clip_{number}.mp4", "who rides ?", "a man"] for number in range(3)]
+    for split, row in zip(("train", "validation", "test"), rows, strict=True):
+        write_table(home / "data" / "mine" / f"{split}.csv", [["video", "question", "answer"], row], delimiter=",")
+    return home
+
+
+@pytest.mark.parametrize("page", [page for page, found in SHELL.items() if found])
+def test_the_commands_of_a_page(
+    page: str,
+    tables: Path,
+    prepared_rows_in_a_folder: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("videos/1.mp4\n"))  # what `ls videos/*.mp4` hands on
+    for command in expanded([block for block in SHELL[page] if block.is_run]):
+        check = kind(command)
+        if check == "target":
+            assert re.search(rf"^{command[1]}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+        elif check == "settings":
+            read_settings(command)
+        elif check == "options":
+            read_options(command)
+        elif check == "run":
+            run(command)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_how_many_are_checked_how() -> None:
+    """A command that joins or leaves changes these numbers."""
+    found = [block for each in SHELL.values() for block in each]
+    kinds = Counter(kind(c) for each in SHELL.values() for c in expanded([b for b in each if b.is_run]))
+    not_run = sum(len(commands(block)) for block in found if not block.is_run)
+    assert (dict(kinds), not_run) == ({"run": 18, "settings": 26, "options": 5, "target": 2, "shell": 5}, 6)
