@@ -24,6 +24,10 @@ class Docstrings(griffe.Extension):
     """Rewrites the docstring of each object that is loaded."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Called once for each object."""
+        """Called once for each object but a package."""
         if obj.docstring:
             obj.docstring.value = to_markdown(obj.docstring.value)
+
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """Called once for each package."""
+        self.on_object(obj=pkg)
