@@ -7,13 +7,13 @@ from typing import Any
 
 import griffe
 
-_ROLE = re.compile(r":(?:class|func|mod|meth|attr|data|exc):`~?(?:[\w.]+\.)?(\w+)`")
+_ROLE = re.compile(r":(?:class|func|meth|attr|data|exc):`~?(?:[\w.]*\.)?(\w+)`|:mod:`\.?([\w.]+)`")
 _CALL = re.compile(r"^Args of a call:\n((?:    .*\n|\n)+)", re.MULTILINE)
 
 
 def to_markdown(text: str) -> str:
     """Names in roles become code, an example a section, a block after ``::`` code, arguments of a call a list."""
-    text = _ROLE.sub(r"`\1`", text)
+    text = _ROLE.sub(lambda found: f"`{found[1] or found[2]}`", text)
     text = re.sub(r"^Example:$", "Examples:", text, flags=re.MULTILINE)
     text = re.sub(r"^::$", "", text, flags=re.MULTILINE)
     text = re.sub(r"(\w)::$", r"\1:", text, flags=re.MULTILINE)
