@@ -14,6 +14,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from miniature_files import write_table
 from script_runs import ROOT
 
 from clipbert_command_line.main import main as clipbert
+from clipbert_hf import ClipBertConfig, ClipBertVideoProcessor
 from clipbert_hf.training import parse_recipe
 from clipbert_hf.training.tasks.multiple_choice import MultipleChoiceRecipe
 from clipbert_hf.training.tasks.pretraining import PretrainingRecipe
@@ -156,3 +158,22 @@ def test_how_many_are_checked_how() -> None:
     kinds = Counter(kind(c) for each in SHELL.values() for c in expanded([b for b in each if b.is_run]))
     not_run = sum(len(commands(block)) for block in found if not block.is_run)
     assert (dict(kinds), not_run) == ({"run": 19, "settings": 26, "options": 5, "target": 2, "shell": 5}, 6)
+
+
+def test_what_migration_names_is_there() -> None:
+    """Settings, fields of the model and options of the processor; recipes."""
+    page = (ROOT / "docs" / "migration.md").read_text("utf-8")
+    options = re.findall(r"^\| .+? \| (.+) \|$", page.split("\n## Options\n")[1], re.MULTILINE)[2:]
+    named = re.findall(r"`([a-z][\w.]*)`", "\n".join(options))
+    settings = {entry.name for recipe in TASKS.values() for entry in fields(recipe)}
+    inside = {"model": ClipBertConfig(), "processor": ClipBertVideoProcessor()}
+    values = {"dense", "cross_entropy", "rank", "soft", "fp16", "bf16", "null", "test"}
+    for name in named:
+        first, _, rest = name.partition(".")
+        assert first in settings | values, name
+        assert not rest or first not in inside or hasattr(inside[first], rest.split(".")[0]), name
+    recipes = {path.stem for path in (ROOT / "clipbert_hf" / "recipes").glob("*.yaml")}
+    configurations = page.split("\n## Configurations\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| `\w+\.json`.*? \| (.+) \|$", configurations, re.MULTILINE)
+    assert len(cells) == 8
+    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} <= recipes
