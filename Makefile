@@ -26,7 +26,7 @@ claims-more: $(INSTALLED)
 # Tests in processes of their own, one for each: a worker that had run them beside all others was lost later on, in
 # another test, twice
 # of two runs. ONNX Runtime, OpenVINO and LanceDB bring threads of their own; which of them it was is not known.
-APART := tests/export tests/retrieval/test_video_index.py tests/retrieval/test_index_processes.py tests/docs/test_snippets.py tests/docs/test_page_commands.py
+APART := tests/export tests/retrieval/test_video_index.py tests/retrieval/test_index_processes.py tests/docs/test_snippets.py tests/docs/test_page_commands.py tests/docs/test_notebooks.py
 
 # Lint, type-check, and the tests with coverage.
 test: lint
