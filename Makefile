@@ -23,22 +23,25 @@ claims: $(INSTALLED)
 claims-more: $(INSTALLED)
 	$(BIN)/python -m benchmarks.claims --points 5,6,7 $(CLAIMS)
 
-# Tests in processes of their own, one for each: a worker that had run them beside all others was lost later on, in
-# another test, twice
-# of two runs. ONNX Runtime, OpenVINO and LanceDB bring threads of their own; which of them it was is not known.
-APART := tests/export tests/retrieval/test_video_index.py tests/retrieval/test_index_processes.py tests/docs/test_snippets.py tests/docs/test_page_commands.py tests/docs/test_notebooks.py
+# Tests in processes of their own, one for each: a worker that had run some of them beside all others was lost later on,
+# in another test, twice of two runs. They load ONNX Runtime, OpenVINO or LanceDB; the cause is not known.
+APART := tests/export tests/retrieval/test_video_index.py tests/retrieval/test_index_processes.py
+PAGES := tests/docs/test_snippets.py tests/docs/test_page_commands.py tests/docs/test_notebooks.py
+TOGETHER := $(APART:%=--ignore=%) $(PAGES:%=--ignore=%)
 
 # Lint, type-check, and the tests with coverage.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --cov --cov-report= $(APART:%=--ignore=%)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --cov --cov-report= $(TOGETHER)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(APART)) --dist loadfile --cov --cov-append --cov-report= $(APART)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(PAGES)) --dist loadfile --cov --cov-append --cov-report= $(PAGES)
 	$(MAKE) --no-print-directory coverage
 
 # All of that and the long tests too, with what some tests skip where it is missing; torchcodec needs FFmpeg's libraries.
 test-all: lint
 	$(BIN)/python -m pip install --editable ".[dev,torchcodec,cluster,mteb]" deepspeed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "" --cov --cov-report= $(APART:%=--ignore=%)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "" --cov --cov-report= $(TOGETHER)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(APART)) --dist loadfile -m "" --cov --cov-append --cov-report= $(APART)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(PAGES)) --dist loadfile -m "" --cov --cov-append --cov-report= $(PAGES)
 	$(MAKE) --no-print-directory coverage
 
 # The quick tests with the oldest dependencies that pyproject.toml allows; needs a package index and 8 GB.
