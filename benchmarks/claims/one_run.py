@@ -8,16 +8,13 @@ over a hundred runs.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import resource
 import shutil
 import sys
-import threading
 import time
 import traceback
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +26,7 @@ from benchmarks.claims.outcomes import Outcomes
 from benchmarks.claims.scoring import score
 from benchmarks.claims.settings import Scale, Setting, arguments
 from clipbert_hf.training.scripts import pretraining, retrieval, video_qa
+from datasets_scripts.execution.orphans import end_with_parent
 
 # What `clipbert train` and `examples/run_*.py` run.
 _SCRIPTS = {"pretraining": pretraining.main, "qa": video_qa.main, "retrieval": retrieval.main}
@@ -66,7 +64,8 @@ class Run:
 
 def work(run: Run, scale: Scale) -> None:
     """Do what is left of a run; the target of a process, which writes into ``log.txt`` and ends with its parent."""
-    _end_with_parent()
+    # Two processes must never write into a folder: that of a killed parent would go on beside the next.
+    end_with_parent()
     run.folder.mkdir(parents=True, exist_ok=True)
     with (run.folder / "log.txt").open("a") as log:
         os.dup2(log.fileno(), 1)
@@ -120,15 +119,3 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     part = path.with_suffix(".part")
     part.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     part.replace(path)
-
-
-def _end_with_parent() -> None:
-    """Two processes must never write into a folder: that of a killed parent would go on beside the next."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            wait([parent.sentinel])
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from ..model.encoded_videos_clipbert import EncodedVideos, join_videos
 from ..model.pair_scoring_clipbert import ranking_scores
@@ -71,7 +70,7 @@ def with_clips(video: EncodedVideos, clips: np.ndarray) -> EncodedVideos:
     """One video with some of its clips."""
     if len(clips) == video.num_clips:
         return video
-    return EncodedVideos(video.tokens, video.clip_places[:, torch.from_numpy(clips)]).select([0])
+    return video.select([0], clips.tolist())
 
 
 def groups_of_clips(clips: Sequence[int], at_once: int) -> Iterator[list[int]]:

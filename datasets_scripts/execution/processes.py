@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import chain, islice
 from multiprocessing.connection import Connection
-from multiprocessing.connection import wait as wait_for_any
 
 from datasets_scripts.execution.executor import ATTEMPTS, LOST, Result, Work
+from datasets_scripts.execution.orphans import end_with_parent
 
 
 class Processes:
@@ -113,10 +111,4 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 def _begin(watched: Connection) -> None:
     """Make a worker end when it is told to, or when its parent is killed; by itself it would wait for work forever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent answers it
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        wait_for_any([watched, *([] if parent is None else [parent.sentinel])])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with_parent(watched)

@@ -10,12 +10,10 @@ import json
 import multiprocessing
 import os
 import sys
-import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ import av
 from tqdm.auto import tqdm
 
 from datasets_scripts.errors import DatasetError
+from datasets_scripts.execution.orphans import end_with_parent
 from datasets_scripts.moving_shapes.rendering import SIZE, is_complete_mp4, write_atomically, write_video
 from datasets_scripts.moving_shapes.scenes import FPS, FRAMES, SPLITS, SplitName, VideoPlan, plan_split
 
@@ -208,25 +207,13 @@ def _write_videos(folder: Path, plans: list[VideoPlan], *, seed: int, workers: i
     # workers use only NumPy and PyAV, so no thread pool of the parent is touched.
     method = "fork" if sys.platform == "linux" else None
     context = multiprocessing.get_context(method)
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         for _ in bar(pool.map(work, plans, chunksize=8)):
             pass
 
 
 def _write_one(folder: Path, seed: int, plan: VideoPlan) -> None:
     write_video(folder / plan.file, plan, seed=seed)
-
-
-def _end_with_parent() -> None:
-    """Make a worker end when its parent is killed; by itself it would wait for work forever."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            wait([parent.sentinel])
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _cores() -> int:

@@ -172,7 +172,7 @@ class RetrievalTask:
 
     def _kept_scores(self, model: nn.Module) -> KeptScores | None:
         """What is kept of these weights; nothing where weights lie in pieces."""
-        scorer = self.scoring.of(model)
+        scorer = None if self.keep_in is None else self.scoring.of(model)
         if self.keep_in is None or scorer is None:
             return None
         if self._kept is None:
