@@ -26,8 +26,8 @@ not reach counts as it is.
 **Figures** are in points of 100, with 16 inference clips where nothing else is said: mean over seeds, ± standard
 deviation between seeds, [95 % interval by drawing videos and seeds again, {draws:,} times]. Differences are paired by
 video and seed. Three seeds say little of how much seeds differ, so intervals are rather too narrow. Costs are means a
-run: clips that pass the CNN in training, seconds of training in one thread beside another run, and the peak memory of
-its process, libraries included.
+run: clips that pass the CNN in training, CPU seconds of training (one thread, beside another run), and the peak memory
+of its process, libraries included.
 
 **Verdicts** follow from intervals of differences: *reproduced* if they are above zero, for "at least as good" above
 one point below zero; *not reproduced* if one is wholly below zero; else *not decidable here*.
@@ -91,9 +91,11 @@ def claim_sentence(claim: Claim, results: Results) -> str:
 def table_text(table: Table, results: Results) -> str:
     """A table in Markdown: a line a row, figure and cost."""
     measure = "R@1" if "r1" in table.rows[0][2] else "accuracy"
-    lines = [f"| {table.title} | {measure} | clips | seconds | peak MiB |", "|---|---|---|---|---|"]
+    lines = [f"| {table.title} | {measure} | clips | CPU s | peak MiB |", "|---|---|---|---|---|"]
     for label, setting, metric in table.rows:
         found, cost = results.estimate(setting, metric), results.cost(setting)
         figure = f"{found.mean:.1f} ± {found.deviation:.1f} [{found.low:.1f}, {found.high:.1f}]"
-        lines.append(f"| {label} | {figure} | {cost['clips']:,.0f} | {cost['seconds']:.0f} | {cost['peak_mib']:,.0f} |")
+        lines.append(
+            f"| {label} | {figure} | {cost['clips']:,.0f} | {cost['cpu_seconds']:.0f} | {cost['peak_mib']:,.0f} |"
+        )
     return "\n".join(lines) + "\n"

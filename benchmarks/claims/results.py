@@ -25,7 +25,8 @@ class Results:
 
     Args:
         rows: ``setting``, ``seed``, ``metrics`` in points of 100, and ``cost``: ``clips`` that passed the CNN in
-            training, ``seconds`` of it, ``peak_mib`` of the process, ``test_seconds``.
+            training, ``seconds`` of it, ``cpu_seconds`` of these in which a core worked for it, ``peak_mib`` of the
+            process, ``test_seconds``.
         videos: Of each (setting, metric) that the page tells of, the share of right answers to each test video,
             (seeds, videos), in the order of the rows.
         draws: Of the bootstrap.
@@ -61,7 +62,7 @@ class Results:
     def cost(self, setting: str) -> dict[str, float]:
         """The mean over seeds."""
         costs = [row["cost"] for row in self.of(setting)]
-        return {name: float(np.mean([cost[name] for cost in costs])) for name in ("clips", "seconds", "peak_mib")}
+        return {name: float(np.mean([cost[name] for cost in costs])) for name in ("clips", "cpu_seconds", "peak_mib")}
 
     def _values(self, setting: str, metric: str) -> np.ndarray:
         try:

@@ -38,7 +38,7 @@ CURVES = Point(2, "Curves", "", (GOOD,), (), (), (("good", "good", "accuracy"),)
 
 
 def row(setting: str, seed: int, accuracy: float, seconds: float) -> dict[str, Any]:
-    cost = {"clips": 3200, "seconds": seconds, "peak_mib": 700 + seed, "test_seconds": 1.0}
+    cost = {"clips": 3200, "seconds": 99.0, "cpu_seconds": seconds, "peak_mib": 700 + seed, "test_seconds": 1.0}
     return {"setting": setting, "seed": seed, "metrics": {METRIC: accuracy, "accuracy@1": 20.0}, "cost": cost}
 
 
@@ -58,8 +58,8 @@ def results() -> Results:
 
 def test_a_table_by_hand(results: Results) -> None:
     header, _, good, bad, _ = table_text(POINT.tables[0], results).split("\n")
-    assert header == "| By hand | accuracy | clips | seconds | peak MiB |"
-    # Means of the seeds 75 and 50, deviation 25 / sqrt(2); seconds 10 and 30; peaks 701 and 702.
+    assert header == "| By hand | accuracy | clips | CPU s | peak MiB |"
+    # Means of the seeds 75 and 50, deviation 25 / sqrt(2); CPU seconds 10 and 30; peaks 701 and 702.
     assert good.startswith("| the good one | 62.5 ± 17.7 [")
     assert good.endswith("] | 3,200 | 20 | 702 |")
     assert bad.startswith("| the bad one | 25.0 ± 0.0 [0.0, ")

@@ -47,7 +47,7 @@ def test_runs_are_done_once_and_tested_as_the_scripts_do(tmp_path: Path) -> None
     for name, folder in folders.items():
         row = json.loads((folder / "row.json").read_text())
         assert (row["setting"], row["seed"], row["cost"]["clips"]) == (name, 42, 2 * 2 * 2)
-        assert row["cost"].keys() == {"clips", "seconds", "peak_mib", "test_seconds"}
+        assert row["cost"].keys() == {"clips", "seconds", "cpu_seconds", "peak_mib", "test_seconds"}
         assert row["metrics"] == Outcomes.load(folder / "outcomes.npz").metrics()
         assert not (folder / "checkpoints").exists()
         of_script = script_results(folder, tmp_path, name.partition("-")[0])
