@@ -74,7 +74,7 @@ def never_stop() -> bool:
 
 
 def ignore_termination(worker: int) -> None:
-    """Let a worker of a loader live on when its whole process group is told to stop: ``worker_init_fn``.
+    """Let a worker of a loader live on when its whole process group is told to stop.
 
     The training process needs its workers until it has saved; it ends them itself, also by SIGTERM, so a worker obeys
     the one that started it and nobody else.

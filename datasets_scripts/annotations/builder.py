@@ -62,6 +62,8 @@ class AnnotationBuilder(datasets.GeneratorBasedBuilder):
     NAME: ClassVar[str]
     CONFIGS: ClassVar[tuple[str, ...]]
     BUILDER_CONFIG_CLASS = AnnotationConfig
+    # Ten times the rows that are written at a time by default: whoever opens the file reads the head of each piece.
+    DEFAULT_WRITER_BATCH_SIZE = 10_000
 
     def __init__(
         self,

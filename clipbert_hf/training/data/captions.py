@@ -16,7 +16,7 @@ import numpy as np
 
 from .clips import ClipSamples
 from .row_tables import Row
-from .rows import as_rows, group_by_video
+from .rows import as_rows, compact_places, group_by_video
 
 # Where wrong captions come from: other videos; the data set's own, else the most alike of other videos; other videos of
 # the batch.
@@ -65,15 +65,16 @@ class CaptionPool:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = as_rows(rows)
-        self._groups = group_by_video(self.rows)
+        #: The rows of each video.
+        self.groups = group_by_video(self.rows)
         codes, videos = self.rows.codes("video")
         self._numbers = {video: number for number, video in enumerate(videos)}
         sources, names = self.rows.codes("source")
-        firsts = self._groups.first_places()
+        firsts = self.groups.first_places()
         self._source = sources[firsts]  # of a video: that of its first row
         of_rows = self._source[codes] if len(names) > 1 else None
         # The places of the captions that a video may be given, for each data set; None: all.
-        self._places = [None if of_rows is None else np.flatnonzero(of_rows == code) for code in range(len(names))]
+        self._places = [None if of_rows is None else _places_of(of_rows, code) for code in range(len(names))]
 
     def draw(self, video: str, generator: np.random.Generator) -> str | None:
         """A caption of another video; None where there seems to be none."""
@@ -96,7 +97,7 @@ class CaptionPool:
 
     def true_keys(self, video: str) -> set[str]:
         """The keys of a video's own captions; made when they are asked for, since those of all take much memory."""
-        own = self._groups.places(self._numbers[video]).tolist()
+        own = self.groups.places(self._numbers[video]).tolist()
         return {caption_key(self.rows.value(place, "caption")) for place in own}
 
     def draw_alike(self, row: Row, generator: np.random.Generator, *, among: int) -> str | None:
@@ -116,6 +117,13 @@ class CaptionPool:
         rows = [row for sample in following for row in sample["rows"]]
         own = self._source[self._numbers[video]]
         return self.wrong(video, [row["caption"] for row in rows if self._source[self._numbers[row["video"]]] == own])
+
+
+def _places_of(codes: np.ndarray, code: int) -> np.ndarray | range:
+    """Where a code stands: data sets follow each other, and a range takes no memory."""
+    places = np.flatnonzero(codes == code)
+    first, last = int(places[0]), int(places[-1])
+    return range(first, last + 1) if last - first + 1 == len(places) else compact_places(places, len(codes))
 
 
 class RetrievalSamples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -93,6 +94,14 @@ class _ReportingCollator:
         return {**batch, KEY: unreadable} if unreadable else batch
 
 
+def _begin_worker(worker: int) -> None:
+    """What a worker does first: ``worker_init_fn``."""
+    # A collection of garbage writes into every object there is, which would give a forked worker a copy of all that
+    # its parent has imported and read, 160 MB. Those objects live as long as the worker.
+    gc.freeze()
+    ignore_termination(worker)
+
+
 def create_loader(
     groups: Sequence[Sequence[Row]],
     read: Callable[[list[Row], np.random.Generator], Any],
@@ -139,7 +148,7 @@ def create_loader(
         sampler=sampler,
         num_workers=workers,
         collate_fn=_ReportingCollator(collate),
-        worker_init_fn=ignore_termination,
+        worker_init_fn=_begin_worker,
         # The training workers stay, those of an evaluation leave the cores to the training.
         persistent_workers=training and workers > 0,
         prefetch_factor=4 if workers else None,

@@ -27,7 +27,6 @@ from ..data.frames import PretrainingSamples
 from ..data.loaders import create_loader
 from ..data.masking import IGNORED, TextMasker
 from ..data.row_tables import Row
-from ..data.rows import group_by_video, group_rows
 from ..recipe import RecipeError, ScriptSettings, check_at_least, setting
 
 _MOST_SEARCHED = 1000
@@ -256,6 +255,6 @@ def create_pretraining_loader(
         hard_candidates=recipe.hard_candidates,
         in_turn=most is not None,
     )
-    groups = group_by_video(rows) if most is None else group_rows(rows, most)
+    groups = pool.groups if most is None else pool.groups.cut(most)
     collate = PretrainingCollator(masker, pool, processor if contrasts else None)
     return create_loader(groups, read, collate, recipe, training=training, blank=read.without_video)

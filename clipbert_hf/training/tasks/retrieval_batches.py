@@ -17,7 +17,7 @@ from ..data.grid_cache import GridCache
 from ..data.loaders import create_loader
 from ..data.media import EmbeddedMedia
 from ..data.row_tables import Row
-from ..data.rows import as_rows, group_by_video, group_rows
+from ..data.rows import as_rows, group_by_video
 from ..recipe import RecipeError, ScriptSettings, check_at_least, setting
 
 # One clip lies a third into the video, as published for this task.
@@ -188,7 +188,7 @@ def create_training_loader(
         matching_videos=recipe.matching_videos if recipe.matching_weight else 0,
         matching_clips=recipe.matching_clips,
     )
-    return create_loader(group_rows(rows, recipe.captions_per_video), read, collate, recipe, training=True)
+    return create_loader(pool.groups.cut(recipe.captions_per_video), read, collate, recipe, training=True)
 
 
 def create_evaluation_loader(
