@@ -79,10 +79,11 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Of all that is installed little is imported, and that is compiled then.
 $(INSTALLED): pyproject.toml tests/requirements-media.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --editable ".[dev]"
-	$(BIN)/python -m pip install --no-deps --requirement tests/requirements-media.txt
+	$(BIN)/python -m pip install --no-compile --editable ".[dev]"
+	$(BIN)/python -m pip install --no-compile --no-deps --requirement tests/requirements-media.txt
 	touch $@
 
 clean:

@@ -6,7 +6,8 @@ as pre-training does, in a process of its own and with two workers, first withou
 rows; memory is the proportional set size (PSS) of all three, asked of the kernel several times a second. It counts the
 files that are mapped, which the kernel may drop at any time; ``anonymous_gib`` leaves these out.
 
-Run ``python -m benchmarks.corpus --output corpus.json``. Linux only; half a minute for each million rows, most of it without a cache.
+Run ``python -m benchmarks.corpus --output corpus.json``. Linux only; half a minute for each
+million rows, most of it without a cache.
 """
 
 from __future__ import annotations

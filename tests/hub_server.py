@@ -1,4 +1,4 @@
-"""A stand-in for the Hub's HTTP interface on this machine: one data set repository, written and read over real HTTP.
+"""A stand-in for the Hub's HTTP interface on this machine: one repository, written and read over real HTTP.
 
 Large files go through its LFS protocol, which is what huggingface_hub speaks where hf_xet is off
 (``HF_HUB_DISABLE_XET``); others are part of the commit.
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-LARGE = (".parquet", ".tar", ".mp4")
+LARGE = (".parquet", ".tar", ".mp4", ".safetensors")
 
 
 @dataclass
@@ -29,6 +29,7 @@ class Repository:
 
     Args:
         name: Such as ``"team/msrvtt"``.
+        kind: ``datasets`` or ``models``.
         files: The content of the latest commit.
         blobs: Large files that were sent, by SHA-256, whether a commit names them or not.
         sent: The SHA-256 of each large file, in the order in which it came.
@@ -45,6 +46,17 @@ class Repository:
     created: dict[str, Any] = field(default_factory=dict)
     gate: Any = field(default_factory=lambda: threading.Semaphore(10**6))
     address: str = ""
+    kind: str = "datasets"
+
+    @property
+    def page(self) -> str:
+        """Its path below the address, which for models has no folder."""
+        return f"/datasets/{self.name}" if self.kind == "datasets" else f"/{self.name}"
+
+    @property
+    def api(self) -> str:
+        """Below which path it is asked for."""
+        return f"/api/{self.kind}/{self.name}"
 
     def revision(self) -> str:
         """A hash of the content, in the place of a commit's."""
@@ -115,12 +127,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path, hub = unquote(urlsplit(self.path).path), self.repository
-        if found := re.fullmatch(f"/datasets/{hub.name}/resolve/[^/]+/(.+)", path):
+        if found := re.fullmatch(f"{hub.page}/resolve/[^/]+/(.+)", path):
             self._file(found[1])
-        elif found := re.fullmatch(f"/api/datasets/{hub.name}/tree/[^/]+/?(.*)", path):
+        elif found := re.fullmatch(f"{hub.api}/tree/[^/]+/?(.*)", path):
             entries = hub.entries(found[1], recursive="recursive=True" in self.path or "recursive=true" in self.path)
             self._answer(entries) if entries or not found[1] else self._missing()
-        elif re.fullmatch(f"/api/datasets/{hub.name}(/revision/[^/]+)?", path):
+        elif re.fullmatch(f"{hub.api}(/revision/[^/]+)?", path):
             siblings = [{"rfilename": name} for name in hub.files]
             about = {"id": hub.name, "sha": hub.revision(), "siblings": siblings, "tags": [], "private": False}
             self._answer(about)
@@ -134,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         body, hub = self.rfile.read(int(self.headers.get("Content-Length", 0))), self.repository
         if self.path == "/api/repos/create":
             hub.created = json.loads(body)
-            self._answer({"url": f"{hub.address}/datasets/{hub.name}", "name": hub.name, "id": "1"})
+            self._answer({"url": f"{hub.address}{hub.page}", "name": hub.name, "id": "1"})
         elif "/preupload/" in self.path:
             self._answer({"files": [self._upload_mode(each["path"]) for each in json.loads(body)["files"]]})
         elif self.path.endswith("/info/lfs/objects/batch"):
@@ -180,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
                 hub.files[value["path"]] = hub.blobs[value["oid"]] if is_large else base64.b64decode(value["content"])
                 added.append(value["path"])
         hub.commits.append((lines[0]["value"]["summary"], added))
-        url = f"{hub.address}/datasets/{hub.name}/commit/{hub.revision()}"
+        url = f"{hub.address}{hub.page}/commit/{hub.revision()}"
         self._answer({"commitUrl": url, "commitOid": hub.revision(), "success": True, "hookOutput": ""})
 
     def _file(self, path: str) -> None:

@@ -131,16 +131,25 @@ def assert_close(folder: Path, expected: dict[str, torch.Tensor], *, atol: float
 def test_fsdp2(small_data: Path, pretrained: Path, trained: dict[str, torch.Tensor], tmp_path: Path) -> None:
     before = ClipBertForVideoQuestionAnswering.from_pretrained(pretrained).state_dict()
     assert any((trained[name] - before[name]).abs().max() > 1e-3 for name in trained if name in before)
-    launch = [small_data, pretrained]
-    finish(start("fsdp2.yaml", *launch, tmp_path / "whole", "--main_process_port", "0", "--"))
-    checkpoint = tmp_path / "whole" / "checkpoints" / "step_00000002"
+    checkpoint = sharded(small_data, pretrained, tmp_path)
     assert (checkpoint / "pytorch_model_fsdp.bin").is_file()
-    assert_close(tmp_path / "whole", trained)
-    options = ["--main_process_port", "0", "--", "--resume_from_checkpoint", checkpoint]
-    finish(start("fsdp2.yaml", *launch, tmp_path / "resumed", *options))
+    assert_close(tmp_path, trained)
+    model = ClipBertForVideoQuestionAnswering.from_pretrained(tmp_path)
+    assert torch.equal(model.state_dict()["classifier.0.weight"], weights(tmp_path)["classifier.0.weight"])
+
+
+@pytest.mark.slow
+@pytest.mark.long  # two launches; how checkpoints are read is the same for all, and each loop's resume is tested
+def test_fsdp2_resumes(small_data: Path, pretrained: Path, tmp_path: Path) -> None:
+    checkpoint = sharded(small_data, pretrained, tmp_path / "whole")
+    sharded(small_data, pretrained, tmp_path / "resumed", "--resume_from_checkpoint", checkpoint)
     assert_close(tmp_path / "resumed", weights(tmp_path / "whole"), atol=0)
-    model = ClipBertForVideoQuestionAnswering.from_pretrained(tmp_path / "whole")
-    assert torch.equal(model.state_dict()["classifier.0.weight"], weights(tmp_path / "whole")["classifier.0.weight"])
+
+
+def sharded(data: Path, pretrained: Path, output: Path, *options: str | Path) -> Path:
+    """Train with FSDP2; returns the checkpoint in the middle."""
+    finish(start("fsdp2.yaml", data, pretrained, output, "--main_process_port", "0", "--", *options))
+    return output / "checkpoints" / "step_00000002"
 
 
 @pytest.mark.slow

@@ -252,6 +252,7 @@ for command in json.loads(sys.argv[2]):
 
 
 @pytest.mark.slow
+@pytest.mark.long  # tests/command_line runs each of them from the checkout, and the next two here start from the wheel
 def test_each_command_runs_from_the_wheel_on_a_real_video(
     site: Path, small_data: Path, pretrained: Path, tmp_path: Path
 ) -> None:

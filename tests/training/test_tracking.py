@@ -106,7 +106,12 @@ READERS = {"tensorboard": read_tensorboard, "trackio": read_trackio, "wandb": re
 @pytest.mark.parametrize(
     ("tracker", "environment"),
     # What trackio does on network file systems: into files, from which it later fills its database.
-    [("tensorboard", ()), ("wandb", ()), ("trackio", ()), ("trackio", [("TRACKIO_STORAGE_MODE", "jsonl")])],
+    [
+        ("tensorboard", ()),
+        pytest.param("wandb", (), marks=pytest.mark.long),
+        ("trackio", ()),
+        ("trackio", [("TRACKIO_STORAGE_MODE", "jsonl")]),
+    ],
 )
 def test_a_resumed_run_goes_on_under_its_name(tracker: str, environment: list[tuple[str, str]], tmp_path: Path) -> None:
     output = tmp_path / "run"
