@@ -74,14 +74,11 @@ def test_nobody_asked(tmp_path: Path) -> None:
 
 
 # The scripts share their loop; retrieval has an evaluation of its own.
+OTHERS = ("pretraining", "video_qa", "multiple_choice")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [
-        "retrieval",
-        *(pytest.param(name, marks=pytest.mark.long) for name in ("pretraining", "video_qa", "multiple_choice")),
-    ],
-)
+@pytest.mark.parametrize("name", ["retrieval", *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)])
 def test_two_processes_of_which_one_is_told(name: str, small_data: Path, pretrained: Path, tmp_path: Path) -> None:
     script, recipe = f"run_{name}.py", f"{name}_moving_shapes.yaml"
     options = [*SHORT, "--max_steps", "12", "--data_dir", small_data, "--dataset_options", "{}", "--tracker", "none"]

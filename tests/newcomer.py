@@ -1,0 +1,212 @@
+"""What a newcomer does, from nothing and in order, with seconds: python tests/newcomer.py [--pages].
+
+The wheel is built and installed into an empty environment, with all that it needs from the package index. Each command
+of ``clipbert`` then runs on real videos and on models that it has trained; a model goes to a stand-in for the Hub and
+is loaded from there without this package. With ``--pages``, the repository is cloned, ``make demo`` sets it up, and
+the commands and programs of README and of every page run as their tests do. The table is ``transcript.md`` in
+``.newcomer``; all that commands print is in ``transcript.log`` there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from hub_server import Repository, serve
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / ".newcomer"
+# Few steps: what is shown is that each command takes what the one before it has left.
+SHORT = "--max_steps 60 --evaluate_every 60 --num_workers 0"
+SMALL = """--dataset_options "{train: 200, validation: 20, test: 20}" """
+RETRIEVAL = """--dataset_options "{scenes: [3, 4], train: 100, validation: 20, test: 20}" """
+START = "--start_from runs/pretraining"
+DATA = "--data_dir data/shapes " + SMALL
+TRAINING = (
+    f"clipbert train pretraining pretraining_moving_shapes {DATA} --output_dir runs/pretraining {SHORT}",
+    f"clipbert train video_qa video_qa_moving_shapes {DATA} --output_dir runs/qa {START} {SHORT}",
+    f"clipbert train multiple_choice multiple_choice_moving_shapes {DATA} --output_dir runs/choice {START} {SHORT}",
+    f"clipbert train retrieval retrieval_search_moving_shapes --data_dir data/search {RETRIEVAL}"
+    f" --output_dir runs/search {START} {SHORT} --batch_size 16 --candidates [5] --grid_cache runs/grids",
+)
+USING = (
+    "clipbert doctor bikes.mp4",
+    "clipbert info --model runs/qa",
+    'clipbert ask bikes.mp4 "what color is the circle ?" --model runs/qa --plot answer.png --attention attention.png',
+    "ls *.mp4 | clipbert ask - 'is there a red star ?' --model runs/qa --json",
+    'clipbert choose bikes.mp4 "what color is the circle ?" --option red --option blue --model runs/choice',
+    'clipbert match bikes.mp4 "a red circle" "a blue star" --model runs/search',
+    "clipbert index data/shapes/videos/test --uri shapes.index --model runs/search --clip_every 2",
+    'clipbert search shapes.index "a red circle"',
+    "clipbert report runs/qa runs/choice --output report.html",
+    "clipbert data check custom qa --annotation_dir data/mine",
+    "clipbert data statistics custom qa --annotation_dir data/mine",
+    "clipbert data prepare custom qa --annotation_dir data/mine --output data/small --longest_edge 64",
+    "clipbert data export custom qa --annotation_dir data/mine --output exported --media shards",
+    "clipbert train video_qa video_qa_custom --data_dir exported --dataset hub --dataset_options {} --streaming true"
+    f" --output_dir runs/mine {START} --max_steps 2 --evaluate_every 2 --batch_size 2",
+    "clipbert export runs/qa --format onnx --output exported_onnx",
+    "clipbert convert --checkpoint published.pt --task multiple-choice --output converted --vocab vocab.txt",
+    "clipbert push team/shapes --model runs/qa",
+)
+# In an environment that has no package of this name.
+ALONE = """
+from transformers import pipeline
+ask = pipeline("video-question-answering", model={model!r}, trust_remote_code=True)
+one = [ask(video, "what color is the circle ?", top_k=1)["answer"] for video in {videos}]
+asked = [dict(video=video, question="what color is the circle ?") for video in {videos}]
+batch = [found["answer"] for found in ask(asked, batch_size=8, top_k=1)]
+assert one == batch, (one, batch)
+print(batch)
+"""
+
+
+@dataclass
+class Transcript:
+    """Runs commands in a folder and notes them.
+
+    Args:
+        home: Where they run.
+        environment: With what variables.
+    """
+
+    home: Path
+    environment: dict[str, str]
+    rows: list[tuple[str, float, int]] = field(default_factory=list)
+
+    def run(self, command: str, *, at: Path | None = None, environment: dict[str, str] | None = None) -> None:
+        """Run a command of the shell; what it prints goes to the log."""
+        start = time.monotonic()
+        with (FOLDER / "transcript.log").open("a", encoding="utf-8") as log:
+            log.write(f"\n$ {command}\n")
+            log.flush()
+            status = subprocess.run(
+                ["bash", "-o", "pipefail", "-c", command],
+                cwd=at or self.home,
+                env=environment or self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+            ).returncode
+        self.rows.append((command, time.monotonic() - start, status))
+        sys.stdout.write(f"{self.rows[-1][1]:7.1f} s  {'' if status == 0 else f'STATUS {status}  '}{command[:150]}\n")
+        sys.stdout.flush()
+
+    def save(self) -> int:
+        """Write the table; returns how many commands failed."""
+        lines = ["| command | seconds | status |", "|---|---|---|"]
+        lines += [f"| `{command.strip()}` | {seconds:.1f} | {status} |" for command, seconds, status in self.rows]
+        (FOLDER / "transcript.md").write_text("\n".join(lines) + "\n", "utf-8")
+        return sum(status != 0 for _, _, status in self.rows)
+
+
+def wheel() -> Path:
+    """Built from the checkout."""
+    shutil.rmtree(FOLDER / "dist", ignore_errors=True)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(FOLDER / "dist"), str(ROOT)]
+    subprocess.run(command, check=True)
+    return next((FOLDER / "dist").glob("*.whl"))
+
+
+def fresh(name: str) -> dict[str, str]:
+    """An empty environment; returns the variables under which its commands come first."""
+    shutil.rmtree(FOLDER / name, ignore_errors=True)
+    venv.create(FOLDER / name, with_pip=True)
+    kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    return {**kept, "PATH": f"{FOLDER / name / 'bin'}{os.pathsep}{os.environ['PATH']}", "HF_HOME": str(FOLDER / "hf")}
+
+
+def media(home: Path) -> None:
+    """Real clips, questions about them, and a checkpoint as the paper's authors published them, in miniature."""
+    import torch
+    from reference_inputs import CASES, published_state
+    from video_files import real_clip
+
+    for name in ("bikes", "bigbuckbunny"):
+        shutil.copy(real_clip(name), home / f"{name}.mp4")
+    mine = home / "data" / "mine"
+    mine.mkdir(parents=True)
+    for split in ("train", "validation", "test"):
+        shutil.copy(home / "bikes.mp4", mine / f"{split}.mp4")
+        (mine / f"{split}.csv").write_text(
+            f"video,question,answer\n{split}.mp4,what are they riding ?,bikes\n", "utf-8"
+        )
+    case = next(case for case in CASES["cases"] if case["original_class"] == "ClipBertForMultipleChoice")
+    torch.save(published_state(case), home / "published.pt")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *map(str, range(30517))]
+    (home / "vocab.txt").write_text("\n".join(words), "utf-8")
+
+
+def wheel_alone(transcript: Transcript, built: Path) -> None:
+    """The base installation answers; and a model of the Hub does without it."""
+    environment = fresh("base")
+    transcript.run(f"pip install -q {built}", environment=environment)
+    ask = 'clipbert ask bikes.mp4 "what color is the circle ?" --model runs/qa'
+    transcript.run(ask, environment=environment)
+    transcript.run("pip uninstall -q -y clipbert_hf", environment=environment)
+    program = ALONE.format(model="team/shapes", videos=["bikes.mp4", "bigbuckbunny.mp4"] * 4)
+    transcript.run(
+        f"python -c {shlex.quote(program)}", environment={**transcript.environment, **environment, **_hub(transcript)}
+    )
+
+
+def _hub(transcript: Transcript) -> dict[str, str]:
+    return {key: value for key, value in transcript.environment.items() if key.startswith("HF_") or key == "NO_PROXY"}
+
+
+def pages(transcript: Transcript) -> None:
+    """A clone, its two commands, and every page."""
+    clone = FOLDER / "clone"
+    shutil.rmtree(clone, ignore_errors=True)
+    plain = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    transcript.run(f"git clone -q {ROOT} {clone}", environment=plain)
+    transcript.run("make .venv/.installed", at=clone, environment=plain)
+    transcript.run("make demo", at=clone, environment=plain)
+    for test in ("test_page_commands", "test_snippets", "test_notebooks"):
+        start = time.monotonic()
+        command = f".venv/bin/python -m pytest -q tests/docs/{test}.py --durations=0 --durations-min=0"
+        done = subprocess.run(shlex.split(command), cwd=clone, capture_output=True, text=True, check=False, env=plain)
+        with (FOLDER / "transcript.log").open("a", encoding="utf-8") as log:
+            log.write(f"\n$ {command}\n{done.stdout}{done.stderr}")
+        for seconds, page in sorted(re.findall(r"([\d.]+)s call .*\[(.+)\]", done.stdout), key=lambda row: row[1]):
+            transcript.rows.append((f"{test}: {page}", float(seconds), done.returncode))
+        sys.stdout.write(f"{time.monotonic() - start:7.1f} s  {command}: {done.stdout.strip().splitlines()[-1]}\n")
+
+
+def main() -> int:
+    """Run all; the exit status is that of the worst."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--pages", action="store_true", help="also a clone, make demo, and every page")
+    options = parser.parse_args()
+    home = FOLDER / "home"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    (FOLDER / "transcript.log").unlink(missing_ok=True)
+    media(home)
+    built = wheel()
+    with serve(Repository("team/shapes", kind="models")) as hub:
+        environment = {**hub.environment(FOLDER / "hf"), **fresh("full")}
+        transcript = Transcript(home, environment)
+        transcript.run(f"pip install -q '{built}[train,search,export]'")
+        for command in (*TRAINING, *USING):
+            transcript.run(command)
+        wheel_alone(transcript, built)
+    if options.pages:
+        pages(transcript)
+    failed = transcript.save()
+    sys.stdout.write(f"{len(transcript.rows)} commands, {failed} failed; {FOLDER / 'transcript.md'}\n")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
