@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import forked_runs
 import pytest
 from accelerate.data_loader import BatchSamplerShard
 from forked_runs import ForkedRun
-from hub_folders import write_form, write_source
+from hub_folders import FORMS, write_form, write_source
 from hub_server import Repository, serve
 from script_runs import EXAMPLES, ROOT, assert_same_weights
 from torch.utils.data import BatchSampler
@@ -39,12 +40,9 @@ def forms(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
         if name == "custom":
             settings: dict[str, Any] = {"data_dir": str(source), "dataset_options": {"video_dir": str(small_data)}}
             return _options("custom", settings)
-        folder = root / name
-        if folder.exists():
-            return _options("hub", {"data_dir": str(folder), "dataset_options": {}})
-        return _options("hub", write_form(name, source, small_data, folder))
+        return _options("hub", write_form(name, source, small_data, root / name))
 
-    return form
+    return cache(form)
 
 
 def _options(dataset: str, settings: dict[str, Any]) -> list[str]:
@@ -54,30 +52,103 @@ def _options(dataset: str, settings: dict[str, Any]) -> list[str]:
     ]
 
 
-def run(output: Path, pretrained: Path, *options: str) -> dict[str, Any]:
-    more = ["--start_from", pretrained, "--output_dir", output, *SHORT, "--inference_clips", "1"]
-    forked_runs.run("run_video_qa.py", "video_qa_moving_shapes.yaml", *more, *options)
-    results: dict[str, Any] = json.loads((output / "results.json").read_text())
-    return {split: results[split] for split in ("validation", "test")}
+STREAMED = ["--streaming", "true", "--shuffle_buffer", "4"]
 
 
-def test_the_same_run_from_each_form(forms: Callable[[str], list[str]], pretrained: Path, tmp_path: Path) -> None:
-    expected = run(tmp_path / "custom", pretrained, *forms("custom"))
-    assert expected["test"]
-    for form in ("files", "embed", "tar"):
-        assert run(tmp_path / form, pretrained, *forms(form)) == expected
-        assert_same_weights(tmp_path / form, tmp_path / "custom")
+class Runs:
+    """The same run from any form, whole once for all tests or killed and resumed.
+
+    Args:
+        root: Where they go.
+        forms: The options of a form.
+        pretrained: What they start from.
+    """
+
+    def __init__(self, root: Path, forms: Callable[[str], list[str]], pretrained: Path) -> None:
+        self.root, self.forms, self.pretrained = root, forms, pretrained
+
+    def start(self, output: Path, form: str, processes: int, *more: str) -> ForkedRun:
+        """Starts a run, or continues it; of two processes each has two workers."""
+        options = [*SHORT, "--start_from", self.pretrained, "--output_dir", output, "--inference_clips", "1"]
+        options += ["--checkpoint_every", "1", "--resume_from_checkpoint", "last", *self.forms(form)]
+        if processes == 2:
+            options += ["--num_workers", "2", "--batch_size", "2"]
+        return ForkedRun("run_video_qa.py", "video_qa_moving_shapes.yaml", *options, *more, processes=processes)
+
+    def whole(self, form: str, processes: int, *more: str) -> Path:
+        """The folder of a run that nothing has interrupted."""
+        output = self.root / "_".join(["whole", form, str(processes), *more]).replace("--", "")
+        if not output.exists():
+            self.start(output, form, processes, *more).finish()
+        return output
+
+    def killed(self, output: Path, form: str, processes: int, *more: str) -> Path:
+        """The folder of a run that was killed after its second checkpoint, and resumed."""
+        run = self.start(output, form, processes, *more)
+        run.wait_for(checkpoint_path(output, 2))
+        run.kill()
+        assert not (output / "results.json").exists()
+        self.start(output, form, processes, *more).finish()
+        return output
 
 
-STREAMED = ["--streaming", "true", "--shuffle_buffer", "4", "--checkpoint_every", "1"]
+@pytest.fixture(scope="module")
+def runs(forms: Callable[[str], list[str]], pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(tmp_path_factory.mktemp("runs"), forms, pretrained)
 
 
-def test_streamed_shards_of_either_form_give_the_same_run(
-    forms: Callable[[str], list[str]], pretrained: Path, tmp_path: Path
+def results(output: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((output / "results.json").read_text())
+    assert found["test"]
+    return {split: found[split] for split in ("validation", "test")}
+
+
+def assert_same_run(output: Path, expected: Path) -> None:
+    """Check that two runs ended with the same bits: metrics, weights, and the last checkpoint but for its times."""
+    assert results(output) == results(expected)
+    assert_same_weights(output, expected)
+    states = [
+        json.loads((checkpoint_path(folder, 4) / "files.json").read_text()) | {"state.json": 0}
+        for folder in (output, expected)
+    ]
+    assert states[0] == states[1]
+
+
+IN_SHARDS = ("embed", "tar")
+IN_FILES = ("names", "videofolder")  # and files
+ONE_AND_TWO = [1, pytest.param(2, marks=pytest.mark.long)]
+TWO_AND_ONE = [2, pytest.param(1, marks=pytest.mark.long)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", ONE_AND_TWO)
+@pytest.mark.parametrize("form", ["files", *IN_SHARDS, *(pytest.param(f, marks=pytest.mark.long) for f in IN_FILES)])
+def test_each_form_killed_and_resumed_ends_as_the_files_do(
+    form: str, processes: int, runs: Runs, tmp_path: Path
 ) -> None:
-    expected = run(tmp_path / "embed", pretrained, *forms("embed"), *STREAMED)
-    assert run(tmp_path / "tar", pretrained, *forms("tar"), *STREAMED) == expected
-    assert_same_weights(tmp_path / "tar", tmp_path / "embed")
+    assert_same_run(runs.killed(tmp_path, form, processes), runs.whole("custom", processes))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", TWO_AND_ONE)
+@pytest.mark.parametrize("form", IN_SHARDS)
+def test_each_streamed_form_killed_and_resumed_ends_as_the_other(
+    form: str, processes: int, runs: Runs, tmp_path: Path
+) -> None:
+    """Parquet and tar files have the same shards here, and so the same order."""
+    killed = runs.killed(tmp_path, form, processes, *STREAMED)
+    assert_same_run(killed, runs.whole("embed", processes, *STREAMED))
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", ONE_AND_TWO)
+@pytest.mark.parametrize("form", ["files", *IN_FILES])
+def test_streamed_rows_of_files_killed_and_resumed_end_as_if_not_streamed(
+    form: str, processes: int, runs: Runs, tmp_path: Path
+) -> None:
+    """They have no shards to read on in, and so the order of all rows."""
+    assert_same_run(runs.killed(tmp_path, form, processes, *STREAMED), runs.whole("custom", processes))
 
 
 def seen(options: Sequence[str], epoch: int, processes: int) -> list[list[str]]:
@@ -96,46 +167,16 @@ def seen(options: Sequence[str], epoch: int, processes: int) -> list[list[str]]:
 def test_each_row_once_an_epoch_in_every_form(processes: int, forms: Callable[[str], list[str]]) -> None:
     expected = sorted(itertools.chain(*seen(forms("custom"), 0, processes)))
     assert len(expected) == len(set(expected))
-    for form in ("files", "embed", "tar"):
+    for form in FORMS:
         for more in ([], STREAMED):
             for epoch in (0, 1):
                 of_processes = seen([*forms(form), *more], epoch, processes)
                 assert sorted(itertools.chain(*of_processes)) == expected
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("form", ["files", "embed", "tar"])
-def test_killed_and_resumed_in_two_processes_with_two_workers(
-    form: str, forms: Callable[[str], list[str]], pretrained: Path, tmp_path: Path
-) -> None:
-    def start(output: Path) -> ForkedRun:
-        more = ["--start_from", pretrained, "--output_dir", output, *SHORT, "--inference_clips", "1", *STREAMED]
-        more += ["--num_workers", "2", "--batch_size", "2", "--resume_from_checkpoint", "last", *forms(form)]
-        return ForkedRun("run_video_qa.py", "video_qa_moving_shapes.yaml", *more, processes=2)
-
-    start(tmp_path / "whole").finish()
-    run = start(tmp_path / "killed")
-    run.wait_for(checkpoint_path(tmp_path / "killed", 2))
-    run.kill()
-    assert not (tmp_path / "killed" / "results.json").exists()
-    start(tmp_path / "killed").finish()
-    assert_same_weights(tmp_path / "whole", tmp_path / "killed")
-    states: list[dict[str, Any]] = []
-    results = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "killed")]
-    assert results[0]["test"] == results[1]["test"]
-    for name in ("whole", "killed"):
-        files = json.loads((checkpoint_path(tmp_path / name, 4) / "files.json").read_text())
-        states.append({**files, "state.json": 0})  # which has times
-    assert states[0] == states[1]
-
-
-def test_a_stream_is_not_continued_with_other_workers(
-    forms: Callable[[str], list[str]], pretrained: Path, tmp_path: Path
-) -> None:
-    run(tmp_path / "out", pretrained, *forms("embed"), *STREAMED)
-    more = ["--start_from", pretrained, "--output_dir", tmp_path / "out", *SHORT, "--inference_clips", "1", *STREAMED]
-    more += ["--num_workers", "2", "--resume_from_checkpoint", "last", *forms("embed")]
-    again = ForkedRun("run_video_qa.py", "video_qa_moving_shapes.yaml", *more)
+def test_a_stream_is_not_continued_with_other_workers(runs: Runs, tmp_path: Path) -> None:
+    shutil.copytree(runs.whole("embed", 1, *STREAMED), tmp_path / "out")
+    again = runs.start(tmp_path / "out", "embed", 1, *STREAMED, "--num_workers", "2")
     for process in again.processes:
         process.join()
     assert "streamed by 1 workers in all then" in again.output
@@ -144,13 +185,12 @@ def test_a_stream_is_not_continued_with_other_workers(
 
 @pytest.mark.slow
 def test_a_repository_of_the_hub_is_streamed_by_its_name(
-    forms: Callable[[str], list[str]], pretrained: Path, tmp_path: Path
+    forms: Callable[[str], list[str]], runs: Runs, pretrained: Path, tmp_path: Path
 ) -> None:
-    expected = run(tmp_path / "folder", pretrained, *forms("embed"), *STREAMED)
     folder = Path(forms("embed")[5])
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    more = ["--start_from", pretrained, "--output_dir", tmp_path / "hub", *SHORT, "--inference_clips", "1", *STREAMED]
-    more += ["--dataset", "hub", "--dataset_config", "null", "--data_dir", "team/shapes"]
+    more = [*SHORT, "--start_from", pretrained, "--output_dir", tmp_path / "hub", "--inference_clips", "1", *STREAMED]
+    more += ["--checkpoint_every", "1", "--dataset", "hub", "--dataset_config", "null", "--data_dir", "team/shapes"]
     with serve(Repository("team/shapes", files)) as repository:
         environment = {**repository.environment(tmp_path / "home"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, EXAMPLES / "run_video_qa.py", "video_qa_moving_shapes", *more]
@@ -158,7 +198,5 @@ def test_a_repository_of_the_hub_is_streamed_by_its_name(
             [*map(str, command)], env=environment, capture_output=True, text=True, timeout=300, check=False
         )
     assert done.returncode == 0, done.stderr
-    results = json.loads((tmp_path / "hub" / "results.json").read_text())
-    assert {split: results[split] for split in expected} == expected
-    assert_same_weights(tmp_path / "folder", tmp_path / "hub")
+    assert_same_run(tmp_path / "hub", runs.whole("embed", 1, *STREAMED))
     assert not [*(tmp_path / "home").rglob("*.parquet")]  # no shard was downloaded as a whole
