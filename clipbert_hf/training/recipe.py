@@ -33,7 +33,7 @@ _AT_LEAST = {
     "log_every": 1,
     "threads": 1,
 }
-_DATA_AT_LEAST = {"num_workers": 0, "max_text_length": 3, "validation_rows": 1, "shuffle_buffer": 1}
+_DATA_AT_LEAST = {"num_workers": 0, "prefetch": 1, "max_text_length": 3, "validation_rows": 1, "shuffle_buffer": 1}
 
 
 def setting(default: Any = MISSING, help: str = "", *, may_change: bool = False) -> Any:
@@ -174,7 +174,14 @@ class DataSettings(DataSource):
     validation_rows: int | None = setting(
         None, "evaluate during training on some videos of the validation split, with so many rows; null: on all"
     )
-    num_workers: int = setting(1, "processes that decode videos; 0: the main process", may_change=True)
+    num_workers: int | None = setting(
+        None,
+        "processes that decode videos for each that trains, 0: itself; null: by the cores, 8 at most",
+        may_change=True,
+    )
+    prefetch: int | None = setting(
+        None, "batches that each worker reads ahead; null: 4, or 2 of many workers", may_change=True
+    )
     processor: dict[str, Any] = setting(
         {}, "options of the video processor, such as size or target_fps, in place of the start point's"
     )

@@ -158,6 +158,7 @@ def train_and_test(
     except PreemptedError:
         accelerator.end_training()
         raise
+    loaders = [train_loader] if recipe.trains else [test_loader, validation_loader]
     results = {
         "steps": summary.steps,
         "seconds": round(summary.seconds, 1),
@@ -166,7 +167,7 @@ def train_and_test(
         "validation": nest(validation),
         **({"calibration": nest(calibration)} if calibration else {}),
         "test": nest(test),
-        "environment": environment_of(accelerator, model),
+        "environment": {**environment_of(accelerator, model), **_reading(*loaders)},
         **nest(unreadable.counts()),
     }
     write_predictions(accelerator, recipe, predictions_of(test_task, records))
@@ -187,6 +188,12 @@ def environment_of(accelerator: Accelerator, model: nn.Module) -> dict[str, Any]
         "parameters": sum(getattr(each, "ds_numel", each.numel()) for each in model.parameters()),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
     }
+
+
+def _reading(*loaders: DataLoader[Any] | None) -> dict[str, int | None]:
+    """How the first of the loaders read, which may have been chosen by the machine."""
+    first = next(each for each in loaders if each is not None)
+    return {"num_workers": first.num_workers, "prefetch": first.prefetch_factor}
 
 
 def _version(package: str) -> str:

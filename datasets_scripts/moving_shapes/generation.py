@@ -21,6 +21,7 @@ import av
 from tqdm.auto import tqdm
 
 from datasets_scripts.errors import DatasetError
+from datasets_scripts.execution.executor import usable_cores
 from datasets_scripts.execution.orphans import end_with_parent
 from datasets_scripts.moving_shapes.rendering import SIZE, is_complete_mp4, write_atomically, write_video
 from datasets_scripts.moving_shapes.scenes import FPS, FRAMES, SPLITS, SplitName, VideoPlan, plan_split
@@ -130,7 +131,7 @@ def generate(
     }
     listed = [plan for split in SPLITS for plan in plans[split]]
     missing = [plan for plan in listed if not is_complete_mp4(folder / plan.file)]
-    _write_videos(folder, missing, seed=seed, workers=workers or _cores(), progress=progress)
+    _write_videos(folder, missing, seed=seed, workers=workers or usable_cores(), progress=progress)
     for split in SPLITS:
         lines = "".join(json.dumps(plan.to_json()) + "\n" for plan in plans[split])
         write_atomically(annotation_file(folder, split), lines.encode())
@@ -214,10 +215,6 @@ def _write_videos(folder: Path, plans: list[VideoPlan], *, seed: int, workers: i
 
 def _write_one(folder: Path, seed: int, plan: VideoPlan) -> None:
     write_video(folder / plan.file, plan, seed=seed)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # --- Reading a folder back ---

@@ -60,6 +60,7 @@ def test_a_run_calibrates_what_it_trained(small_data: Path, pretrained: Path, tm
     assert ClipBertConfig.from_pretrained(tmp_path).calibration_temperature == found["temperature"]
 
     environment = results["environment"]
+    assert (environment["num_workers"], environment["prefetch"]) == (0, None)
     assert {"python", "torch", "transformers"} <= environment["versions"].keys()
     model = ClipBertForVideoQuestionAnswering.from_pretrained(tmp_path)
     assert environment["parameters"] == sum(parameter.numel() for parameter in model.parameters())

@@ -117,7 +117,7 @@ def _cost_table(runs: Sequence[RunFolder]) -> Table:
         "waiting for data": [_share(run.results.get("stall_share")) for run in runs],
     }
     environments = [run.results.get("environment", {}) for run in runs]
-    for name in ("parameters", "device", "processes", "threads"):
+    for name in ("parameters", "device", "processes", "threads", "num_workers"):
         values = [one.get(name) for one in environments]
         rows[name] = [
             "–" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in values

@@ -19,6 +19,7 @@ from .order import EpochSampler, StreamSampler
 from .prepared import check_prepared_size, preparations
 from .row_tables import Row
 from .rows import Groups, as_groups
+from .workers import batches_ahead, choose_workers
 
 # So many videos in a row that cannot be read are no accident.
 _ATTEMPTS = 100
@@ -117,7 +118,8 @@ def create_loader(
         groups: What there is for each index, such as the rows of a video; lists of lists of rows will do.
         read: Turns one of these into a sample, drawing from the generator it is given.
         collate: Turns a list of samples into a batch.
-        settings: Batch size, seed, number of workers, and what to do about videos that cannot be read.
+        settings: Batch size, seed, number of workers if it is not to be chosen, and what to do about videos that
+            cannot be read.
         training: Whether samples are shuffled, and those that cannot be read may be replaced; otherwise they come in
             order, and in each pass the same.
         blank: In an evaluation, what makes a sample of a video that cannot be read.
@@ -131,7 +133,7 @@ def create_loader(
         check_prepared_size(groups.video_files(), size["longest_edge"])
     skips = settings.on_unreadable_video == "skip"
     batch_size = settings.batch_size if training else settings.eval_batch_size or settings.batch_size
-    workers = min(settings.num_workers, -(-len(groups) // batch_size))
+    workers = min(choose_workers(settings), -(-len(groups) // batch_size))
     readers = PartialState().num_processes * max(workers, 1)
     sampler = create_sampler(groups, settings, training=training, readers=readers, batch_size=batch_size)
     dataset = VideoDataset(
@@ -151,7 +153,7 @@ def create_loader(
         worker_init_fn=_begin_worker,
         # The training workers stay, those of an evaluation leave the cores to the training.
         persistent_workers=training and workers > 0,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=batches_ahead(settings.prefetch, workers),
         pin_memory=torch.cuda.is_available(),
         # A loader draws a seed for its workers: from this generator, so that the global one stays as it is.
         generator=torch.Generator().manual_seed(settings.seed),
