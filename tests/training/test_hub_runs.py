@@ -151,6 +151,38 @@ def test_streamed_rows_of_files_killed_and_resumed_end_as_if_not_streamed(
     assert_same_run(runs.killed(tmp_path, form, processes, *STREAMED), runs.whole("custom", processes))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "processes", [pytest.param(1, marks=pytest.mark.long), pytest.param(2, marks=pytest.mark.long)]
+)
+def test_a_joined_stream_killed_and_resumed_ends_as_if_it_was_not(processes: int, runs: Runs, tmp_path: Path) -> None:
+    more = [*STREAMED, *joined(runs.forms, "tar", "custom")]
+    assert_same_run(runs.killed(tmp_path, "embed", processes, *more), runs.whole("embed", processes, *more))
+
+
+def joined(forms: Callable[[str], list[str]], *names: str) -> list[str]:
+    """The option that joins further forms as data sets of their own."""
+    settings = []
+    for name in names:
+        options = forms(name)
+        given = dict(zip(options[::2], options[1::2], strict=True))
+        source = {"dataset": given["--dataset"], "data_dir": given["--data_dir"]}
+        settings.append({**source, "dataset_options": json.loads(given["--dataset_options"])})
+    return ["--more_data", json.dumps(settings)]
+
+
+def test_data_sets_are_joined_as_streams_as_they_are_on_a_disk(forms: Callable[[str], list[str]]) -> None:
+    """Of two streams and of rows that are not streamed: all rows once, and always some of each near each other."""
+    more = joined(forms, "tar", "custom")
+    expected = seen([*forms("embed"), *more], 0, 1)[0]
+    found = seen([*forms("embed"), *more, *STREAMED], 0, 1)[0]
+    assert sorted(found) == sorted(expected)
+    sources = [name.split("/")[0] for name in dict.fromkeys(name.rsplit("_", 1)[0] for name in found)]
+    assert len(sources) == 3 * 24
+    for first in range(0, 72, 12):
+        assert set(sources[first : first + 12]) == {"hub", "hub.2", "custom"}
+
+
 def seen(options: Sequence[str], epoch: int, processes: int) -> list[list[str]]:
     """The ids of the rows that each process has in an epoch."""
     recipe = parse_recipe(VideoQARecipe, ["--output_dir", "unused", "--batch_size", "2", *options])

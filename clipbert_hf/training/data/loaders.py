@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader, Dataset
 from ...errors import VideoDecodeError
 from ..faults import KEY, Unreadable, ignore_termination
 from ..recipe import ScriptSettings
-from .order import EpochSampler, StreamSampler
+from .order import EpochSampler, Part, StreamSampler
 from .prepared import check_prepared_size, preparations
-from .row_tables import Row
+from .row_tables import Row, RowTable
 from .rows import Groups, as_groups
 from .workers import batches_ahead, choose_workers
 
@@ -178,6 +178,15 @@ def create_sampler(
     groups.expect(settings.shuffle_buffer if training else batch_size)
     if not training:
         return EpochSampler(len(groups), shuffle=False, seed=settings.seed)
+    parts = [
+        Part(len(table.shard_starts()), isinstance(table, RowTable) and table.stream is not None)
+        for table in groups.rows.tables
+    ]
     return StreamSampler(
-        shard_of, readers=readers, batch_size=batch_size, buffer=settings.shuffle_buffer, seed=settings.seed
+        shard_of,
+        parts=parts,
+        readers=readers,
+        batch_size=batch_size,
+        buffer=settings.shuffle_buffer,
+        seed=settings.seed,
     )

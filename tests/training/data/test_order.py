@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipbert_hf.training.data.order import StreamSampler, buffered
+from clipbert_hf.training.data.order import Part, StreamSampler, buffered
 
 
 def sampler(sizes: list[int], **options: int) -> StreamSampler:
@@ -41,6 +41,35 @@ def test_each_reader_has_a_stretch_of_the_shards() -> None:
     in_shards = [index for shard in np.argsort(shards) for index in starts[int(shard)]]
     read = [[index for batch in batches[reader::3] for index in batch] for reader in range(3)]
     assert read == [in_shards[:8], in_shards[8:16], in_shards[16:]]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=4), st.integers(0, 3))
+def test_each_sample_of_several_data_sets_once(parts: list[tuple[int, bool]], epoch: int) -> None:
+    shard_of = np.repeat(np.arange(len(parts)), [size for size, _ in parts])
+    order = StreamSampler(
+        shard_of, parts=[Part(1, streamed) for _, streamed in parts], readers=2, batch_size=2, buffer=2, seed=0
+    )
+    order.set_epoch(epoch)
+    assert sorted(index for _, index in order) == list(range(len(shard_of)))
+
+
+def test_several_data_sets_are_read_at_once_each_by_its_size() -> None:
+    """One of three shards of 20, one of a shard of 20, and 40 samples that are not streamed."""
+    shard_of = np.repeat([0, 1, 2, 3, 4], [20, 20, 20, 20, 40])
+    parts = [Part(3, True), Part(1, True), Part(1, False)]
+    order = StreamSampler(shard_of, parts=parts, readers=1, batch_size=1, buffer=1, seed=1)
+    indices = np.array([index for _, index in order])
+    for first in range(0, 120, 12):
+        tenth = indices[first : first + 12]
+        assert [sum(tenth < 60), sum((tenth >= 60) & (tenth < 80)), sum(tenth >= 80)] == [6, 2, 4]
+    first, second, third = (
+        indices[(indices >= low) & (indices < high)] for low, high in ((0, 60), (60, 80), (80, 120))
+    )
+    assert sorted(np.unique(first // 20, return_index=True)[1]) == [0, 20, 40]  # shard after shard, each
+    assert all((np.diff(first % 20) == 1) | (np.diff(first // 20) != 0))  # from front to back
+    assert second.tolist() == list(range(60, 80))
+    assert sorted(third) == list(range(80, 120))
+    assert third.tolist() != sorted(third)
 
 
 def test_epochs_differ() -> None:
