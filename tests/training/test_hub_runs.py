@@ -151,10 +151,9 @@ def test_streamed_rows_of_files_killed_and_resumed_end_as_if_not_streamed(
     assert_same_run(runs.killed(tmp_path, form, processes, *STREAMED), runs.whole("custom", processes))
 
 
+@pytest.mark.long
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "processes", [pytest.param(1, marks=pytest.mark.long), pytest.param(2, marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("processes", [1, 2])
 def test_a_joined_stream_killed_and_resumed_ends_as_if_it_was_not(processes: int, runs: Runs, tmp_path: Path) -> None:
     more = [*STREAMED, *joined(runs.forms, "tar", "custom")]
     assert_same_run(runs.killed(tmp_path, "embed", processes, *more), runs.whole("embed", processes, *more))
