@@ -27,6 +27,18 @@ def index(
         typer.Option("--clip_every", metavar="SECONDS", help="In long videos, take a clip every so often."),
     ] = None,
     num_clips: options.NumClips = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, metavar="N", help="Processes, each of which loads the model. [default: this one]"
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray", metavar="ADDRESS", help="Or a Ray cluster, such as auto or ray-head:6379, with the same paths."
+        ),
+    ] = None,
     device: options.Device = None,
     dtype: options.Precision = None,
     json: options.Json = False,
@@ -47,7 +59,8 @@ def index(
 
     precision = dtype and dtype.value
     chosen = {"clip_every": clip_every, "num_clips": num_clips}
-    report = build_index(videos, uri, model, chosen, update=update, device=device, dtype=precision, as_json=json)
+    where = {"ray": ray, "workers": workers}
+    report = build_index(videos, uri, model, chosen, where, update=update, device=device, dtype=precision, as_json=json)
     if report.failed:
         raise typer.Exit(1)
 

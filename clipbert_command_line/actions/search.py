@@ -11,6 +11,8 @@ import torch
 
 from clipbert_hf.retrieval import PairScorer, VideoIndex
 from clipbert_hf.retrieval.index_building import IndexReport
+from clipbert_hf.retrieval.index_workers import PRELOAD
+from datasets_scripts.execution.executor import choose_executor
 
 from ..output import console, plural, print_json, print_table, span
 from .models import device_for, loading, quiet, read_config
@@ -21,6 +23,7 @@ def build_index(
     uri: str,
     model: str | None,
     chosen: dict[str, Any],
+    where: dict[str, Any],
     *,
     update: bool,
     device: str | None,
@@ -34,6 +37,7 @@ def build_index(
         uri: Of the index.
         model: Needed unless it is updated.
         chosen: ``clip_every`` and options of the processor, None where the default counts.
+        where: Of :func:`~datasets_scripts.execution.executor.choose_executor`; without any the work is done here.
         update: Whether to take over deletions, too.
         device: See :func:`~clipbert_command_line.actions.models.load`.
         dtype: See there.
@@ -44,15 +48,17 @@ def build_index(
     """
     quiet()
     collection: Any = videos[0] if len(videos) == 1 and os.path.isdir(videos[0]) else videos
-    shows = not as_json and sys.stderr.isatty()
+    how: dict[str, Any] = {"show_progress_bar": not as_json and sys.stderr.isatty()}
+    if any(value is not None for value in where.values()):
+        how["executor"] = choose_executor(**where, preload=PRELOAD)
     if update:
         index = VideoIndex.open(uri, model=_scorer(model, device, dtype), device=device_for(device), dtype=_type(dtype))
-        report = index.update(collection, show_progress_bar=shows)
+        report = index.update(collection, **how)
     else:
         given = {name: value for name, value in chosen.items() if value is not None}
         clip_every = given.pop("clip_every", None)
         scorer = _scorer(model, device, dtype, **given)
-        index = VideoIndex.build(collection, uri, model=scorer, clip_every=clip_every, show_progress_bar=shows)
+        index = VideoIndex.build(collection, uri, model=scorer, clip_every=clip_every, **how)
         assert index.report is not None  # of each build
         report = index.report
     if as_json:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from .collection import Item
-from .index_rows import ENCODING, FACTS, UNKNOWN_SIZE, VECTORS, make_row
+from .index_rows import ENCODING, FACTS, UNKNOWN_SIZE, VECTORS
 from .index_table import IndexTable
-from .video_encoder import EncodedItem, VideoEncoder
+from .index_workers import Executor, MadeRow, RowMaker, rows_made_by, rows_made_here
+from .video_encoder import VideoEncoder
 
 # Files are put together when there are so many new ones, and half as many as rows, since all are then written anew.
 _COMPACTED_FROM = 256
@@ -52,9 +53,10 @@ def bring_up_to_date(
     *,
     remove: bool,
     accelerator: Any = None,
+    workers: tuple[Executor, RowMaker] | None = None,
     show_progress_bar: bool = False,
 ) -> IndexReport:
-    """Encode what is new or has changed; each process its share.
+    """Encode what is new or has changed; each process its share, or workers all of it.
 
     Args:
         table: The index.
@@ -62,6 +64,7 @@ def bring_up_to_date(
         items: The collection.
         remove: Whether to delete rows of other videos.
         accelerator: Of several processes, all of which make this call.
+        workers: What makes the rows in place of this process.
         show_progress_bar: Of the main process, its own share.
 
     Raises:
@@ -81,8 +84,12 @@ def bring_up_to_date(
             todo.append(item)
         elif index == 0:
             report.unchanged += 1
-    with tqdm(total=len(todo[index::number]), unit="video", disable=not show_progress_bar or index > 0) as bar:
-        _encode(_Rows(table, known, gone, report), encoder, todo[index::number], bar)
+    mine, so_far = todo[index::number], _Rows(table, known, gone, report)
+    made = (
+        rows_made_here(encoder, mine, so_far.knows) if workers is None else rows_made_by(*workers, mine, known.values())
+    )
+    with tqdm(total=len(mine), unit="video", disable=not show_progress_bar or index > 0) as bar:
+        _encode(so_far, encoder, made, bar)
     if accelerator is not None:
         accelerator.wait_for_everyone()  # what is gone may be what another process copies
     if index == 0:
@@ -124,7 +131,11 @@ class _Rows:
         own = self.known.get(item.name)
         return item.name if own is not None and own["content_hash"] == digest else self.twins.get(digest or "")
 
-    def copy(self, each: EncodedItem) -> bool:
+    def knows(self, item: Item, digest: str | None) -> bool:
+        """Whether a row has the content of a video."""
+        return digest is not None and self.with_content(item, digest) is not None
+
+    def copy(self, each: MadeRow) -> bool:
         """Write a video by a row with its content; False if that is gone or has become another meanwhile."""
         name, before = each.item.name, self.known.get(each.item.name)
         source = self.with_content(each.item, each.digest)
@@ -146,26 +157,25 @@ class _Rows:
             self.report.added.append(name)
         return True
 
-    def write(self, each: EncodedItem) -> None:
+    def write(self, each: MadeRow) -> None:
         """Write what a model made of a video."""
-        assert each.encoded is not None  # else it is copied
+        assert each.row is not None  # else it is copied
         name, before = each.item.name, self.known.get(each.item.name)
-        row = make_row(each.item, each.digest, each.size, each.encoded)
         own = {} if before is None else {column: before[column] for column in self.columns}
-        self.table.write([own | row])
+        self.table.write([own | each.row])
         (self.report.added if before is None else self.report.changed).append(name)
-        if isinstance(each.encoded, str):
-            self.report.failed[name] = each.encoded
+        if each.row.get("error") is not None:
+            self.report.failed[name] = each.row["error"]
 
 
-def _encode(rows: _Rows, encoder: VideoEncoder, items: Sequence[Item], bar: tqdm[Any]) -> None:
+def _encode(rows: _Rows, encoder: VideoEncoder, made: Iterator[MadeRow], bar: tqdm[Any]) -> None:
     new, compacted = 0, len(rows.known)
-    for each in encoder.encode(items, lambda item, digest: rows.with_content(item, digest) is not None):
-        if each.encoded is not None:
-            rows.write(each)
-        elif not rows.copy(each):
-            for again in encoder.encode([each.item], lambda item, digest: False):
-                rows.write(again)
+    for each in made:
+        # A worker may not have known that the content is known.
+        if not (rows.knows(each.item, each.digest) and rows.copy(each)):
+            again = [each] if each.row is not None else rows_made_here(encoder, [each.item], lambda item, digest: False)
+            for one in again:
+                rows.write(one)
         bar.update()
         new += 1
         if new >= max(_COMPACTED_FROM, compacted // 2):

@@ -14,6 +14,7 @@ from .index_building import IndexReport, bring_up_to_date, user_columns
 from .index_rows import UNKNOWN_SIZE, Encoding, infer_columns, matrices_of
 from .index_search import rerank_by_matching, search_by_matching, search_vectors
 from .index_table import IndexTable
+from .index_workers import Executor, RowMaker
 from .pair_scorer import PairScorer
 from .queries import Query, text_query, video_query
 from .search_results import SearchResults
@@ -64,6 +65,7 @@ class VideoIndex:
         model: Model,
         clip_every: float | None = None,
         accelerator: Any = None,
+        executor: Executor | None = None,
         dtype: torch.dtype | None = None,
         device: str | torch.device | None = None,
         show_progress_bar: bool = False,
@@ -81,6 +83,10 @@ class VideoIndex:
             clip_every: In a long video, take a clip every so many seconds; at least ``num_clips`` in any.
             accelerator: An ``accelerate.Accelerator`` or ``PartialState`` of several processes, all of which make this
                 call: each encodes a share.
+            executor: Hands the videos to workers, which load the model from where it lies, compute in one thread each
+                and are made up for when they are lost: ``choose_executor(workers=8, preload=PRELOAD)`` of
+                ``datasets_scripts.execution.executor`` and :mod:`clipbert_hf.retrieval.index_workers`, or a Ray
+                cluster, ``choose_executor(ray=address)``.
             dtype: In which the model computes, see :class:`PairScorer`.
             device: Where, see :meth:`PairScorer.from_pretrained`.
             show_progress_bar: Show videos done and the time left.
@@ -116,9 +122,7 @@ class VideoIndex:
                     "name another uri"
                 )
         index = cls(table, scorer)
-        index.report = bring_up_to_date(
-            table, index._encoder, items, remove=False, accelerator=accelerator, show_progress_bar=show_progress_bar
-        )
+        index._bring_up_to_date(items, False, accelerator, executor, show_progress_bar)
         return index
 
     @classmethod
@@ -157,13 +161,21 @@ class VideoIndex:
         rows = self.table.read(["path", "error"], "error IS NOT NULL").to_pylist()
         return {row["path"]: row["error"] for row in sorted(rows, key=lambda row: row["path"])}
 
-    def update(self, videos: Any = None, *, accelerator: Any = None, show_progress_bar: bool = False) -> IndexReport:
+    def update(
+        self,
+        videos: Any = None,
+        *,
+        accelerator: Any = None,
+        executor: Executor | None = None,
+        show_progress_bar: bool = False,
+    ) -> IndexReport:
         """Encode new and changed videos and remove deleted ones; moved ones are known by their content.
 
         Args:
             videos: The collection as it is now; None: the folder that the index was built from, or else the files that
                 it holds (URLs and bytes stay as they are).
             accelerator: See :meth:`build`.
+            executor: See :meth:`build`.
             show_progress_bar: See :meth:`build`.
 
         Returns:
@@ -175,15 +187,38 @@ class VideoIndex:
         if videos is None:
             videos = self.table.settings["folder"]
         items = self._held() if videos is None else list_items(videos)
+        return self._bring_up_to_date(items, True, accelerator, executor, show_progress_bar)
+
+    def _bring_up_to_date(
+        self, items: list[Item], remove: bool, accelerator: Any, executor: Executor | None, shows: bool
+    ) -> IndexReport:
         self.report = bring_up_to_date(
             self.table,
             self._encoder,
             items,
-            remove=True,
+            remove=remove,
             accelerator=accelerator,
-            show_progress_bar=show_progress_bar,
+            workers=None if executor is None else (executor, self._row_maker(accelerator)),
+            show_progress_bar=shows,
         )
         return self.report
+
+    def _row_maker(self, accelerator: Any) -> RowMaker:
+        """What workers do."""
+        if accelerator is not None:
+            raise InvalidInputError("executor: expected an accelerator or an executor, not both")
+        scorer = self.scorer
+        place = str(scorer.model.name_or_path)
+        if not place:
+            raise InvalidInputError("executor: workers load the model, and this one lies nowhere; save it, and name it")
+        return RowMaker(
+            model=_absolute(place),
+            video_options=scorer.video_options,
+            clip_every=self.table.settings["clip_every"],
+            dtype=scorer.core.dtype,
+            device=str(scorer.model.device),
+            made_with=self.table.fingerprint,
+        )
 
     def search(
         self,

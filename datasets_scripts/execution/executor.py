@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from datasets_scripts.errors import DatasetError
@@ -45,13 +45,16 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def choose_executor(ray: str | None = None, workers: int | None = None, *, per_core: int = 1) -> Executor:
+def choose_executor(
+    ray: str | None = None, workers: int | None = None, *, per_core: int = 1, preload: Sequence[str] = ()
+) -> Executor:
     """The executor that a command was asked for.
 
     Args:
         ray: The address of a Ray cluster; None for processes of this machine.
         workers: At most so many at once.
         per_core: How many there are on this machine by default, more than one where they wait for the disk.
+        preload: See :class:`datasets_scripts.execution.processes.Processes`.
 
     Raises:
         DatasetError: The number of workers is out of range, or Ray is not installed.
@@ -64,7 +67,7 @@ def choose_executor(ray: str | None = None, workers: int | None = None, *, per_c
         return RayCluster(ray, workers)
     from datasets_scripts.execution.processes import Processes
 
-    return Processes(workers or per_core * usable_cores())
+    return Processes(workers or per_core * usable_cores(), preload)
 
 
 def add_execution(parser: argparse.ArgumentParser, *, default: str = "one a core") -> None:

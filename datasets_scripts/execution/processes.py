@@ -5,12 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import chain, islice
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
 
 from datasets_scripts.execution.executor import ATTEMPTS, LOST, Result, Work
 from datasets_scripts.execution.orphans import end_with_parent
@@ -21,10 +22,12 @@ class Processes:
 
     Args:
         workers: How many at most; one works within this process, and then nothing is tried again.
+        preload: Modules that keep threads, such as those of frameworks. They must not be forked once they have been
+            used: workers then come from a process that has only imported them.
     """
 
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
+    def __init__(self, workers: int, preload: Sequence[str] = ()) -> None:
+        self.workers, self.preload = workers, list(preload)
 
     def run(self, do: Callable[[Work], Result | str], todo: Iterable[Work]) -> Iterator[tuple[Work, Result | str]]:
         """Do all work, and yield each result as it comes; see :class:`datasets_scripts.execution.executor.Executor`."""
@@ -39,22 +42,39 @@ class Processes:
         while True:
             # What was under way when a process died is tried again alone, so that only the cause is given up.
             for each in suspects:
-                yield each, _alone(do, each)
+                yield each, self._alone(do, each)
             suspects = []
-            with _pool(workers) as pool:
+            with self._pool(workers) as pool:
                 yield from _until_broken(pool, do, waiting, 2 * workers, suspects)
             if not suspects:
                 return
 
+    def _alone(self, do: Callable[[Work], Result | str], each: Work) -> Result | str:
+        for _ in range(ATTEMPTS - 1):
+            with self._pool(1) as pool:
+                try:
+                    return pool.submit(do, each).result()
+                except BrokenProcessPool:
+                    continue
+        return LOST
 
-def _alone(do: Callable[[Work], Result | str], each: Work) -> Result | str:
-    for _ in range(ATTEMPTS - 1):
-        with _pool(1) as pool:
-            try:
-                return pool.submit(do, each).result()
-            except BrokenProcessPool:
-                continue
-    return LOST
+    @contextmanager
+    def _pool(self, workers: int) -> Iterator[ProcessPoolExecutor]:
+        """A pool that ends at once if its work is not finished: after Ctrl-C, an error, or if nobody takes results."""
+        context = _context(self.preload)
+        watched, stop = context.Pipe(duplex=False)
+        pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(watched,))
+        try:
+            yield pool
+        except BaseException:
+            stop.send_bytes(b"stop")
+            pool.shutdown(cancel_futures=True)
+            raise
+        else:
+            pool.shutdown()
+        finally:
+            watched.close()
+            stop.close()
 
 
 def _until_broken(
@@ -87,25 +107,15 @@ def _until_broken(
                 is_open = False
 
 
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool that ends at once if its work is not finished: after Ctrl-C, an error, or if nobody takes its results."""
-    # On Linux a fork starts at once; a spawned process would import the caller's main module again. The workers use
-    # no framework, so no thread pool of the parent is touched.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    watched, stop = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(watched,))
-    try:
-        yield pool
-    except BaseException:
-        stop.send_bytes(b"stop")
-        pool.shutdown(cancel_futures=True)
-        raise
-    else:
-        pool.shutdown()
-    finally:
-        watched.close()
-        stop.close()
+def _context(preload: Sequence[str]) -> BaseContext:
+    """How processes start. A fork starts at once; what is spawned would import the caller's main module again."""
+    if not sys.platform.startswith("linux"):
+        return multiprocessing.get_context()
+    if not preload:  # the workers use no framework, so no thread pool of the parent is touched
+        return multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*preload])  # of no effect on one that has started
+    return context
 
 
 def _begin(watched: Connection) -> None:

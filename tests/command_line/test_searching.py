@@ -27,7 +27,7 @@ def test_index_update_and_search(clipbert, saved, tmp_path, monkeypatch):
 
     shutil.copy(saved / "carphone.mp4", folder)
     (folder / "torn.mp4").unlink()
-    done = clipbert("index", "videos", "--uri", "an.index", "--update", "--json")
+    done = clipbert("index", "videos", "--uri", "an.index", "--update", "--workers", "1", "--json")
     assert done.status == 0
     assert json.loads(done.out) == {
         "added": [str(folder / "carphone.mp4")],

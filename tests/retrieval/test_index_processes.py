@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from importlib.util import find_spec
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -11,13 +12,20 @@ import numpy as np
 import pytest
 import torch
 from accelerate import PartialState
+from dying_work import Dying
 from forked_runs import fork_context, run_together
 from video_files import real_clip
 from video_indexes import build, rows_of, same_rows, write_video
 
+import clipbert_hf
+from clipbert_hf.errors import InvalidInputError
 from clipbert_hf.retrieval import index_building
 from clipbert_hf.retrieval.index_table import IndexTable
+from clipbert_hf.retrieval.index_workers import PRELOAD
+from clipbert_hf.retrieval.pair_scorer import PairScorer
 from clipbert_hf.retrieval.video_index import VideoIndex
+from datasets_scripts.execution.executor import LOST, choose_executor
+from datasets_scripts.execution.processes import Processes
 
 pytest.importorskip("lancedb", reason='needs pip install "clipbert_hf[search]"')
 
@@ -127,6 +135,88 @@ def _build_share(rank: int, folder: str, uri: str, model: str) -> None:
     index = VideoIndex.build(folder, uri, model=model, device="cpu", clip_every=1, accelerator=state)
     assert len(index) == 7
     assert len(index.report.added) == (4, 3)[rank]
+
+
+@pytest.fixture
+def fork_server() -> None:
+    """Workers come from one that has everything imported."""
+    fork_context()
+
+
+def test_workers_make_the_same_rows(fork_server, index, uninterrupted, folder, model, tmp_path):
+    """With a model of their own each; what only has another name is known, and not encoded again."""
+    uri = tmp_path / "index"
+    workers = choose_executor(workers=2, preload=PRELOAD)
+    built = build(folder, uri, model, executor=workers)
+    assert len(built.report.added) == 7
+    assert list(built.report.failed) == list(built.errors) == [str(folder / "torn.mp4")]
+    assert same_rows(rows_of(uri), rows_of(uninterrupted))
+
+    shutil.move(folder / "0.mp4", folder / "moved.mp4")
+    shutil.copy(folder / "1.mp4", folder / "torn.mp4")
+    (folder / "2.mp4").unlink()
+    write_video(folder / "2.mp4", 20)
+    write_video(folder / "more" / "new.mp4", 21)
+    report = built.update(executor=workers)
+    assert report.moved == {str(folder / "moved.mp4"): str(folder / "0.mp4")}
+    assert report.added == [str(folder / "more" / "new.mp4")]
+    assert sorted(report.changed) == [str(folder / "2.mp4"), str(folder / "torn.mp4")]
+    assert (report.unchanged, report.failed) == (4, {})
+    fresh = VideoIndex.build(folder, tmp_path / "fresh", model=model, device="cpu", clip_every=1)
+    assert len(fresh) == 8
+    assert same_rows(rows_of(uri), rows_of(tmp_path / "fresh"))
+
+
+class Deadly(Processes):
+    """Workers that die of one video each time, and of another one once."""
+
+    def __init__(self, always: str, once: str, traces: Path) -> None:
+        super().__init__(2, PRELOAD)
+        self.how = always, once, traces
+
+    def run(self, do, todo):
+        return super().run(Dying(do, *self.how), todo)
+
+
+@pytest.mark.filterwarnings("ignore:. videos could not be read")
+def test_a_lost_worker_costs_its_video_only(fork_server, index, uninterrupted, folder, model, tmp_path):
+    uri = tmp_path / "index"
+    dying = Deadly("2.mp4", "3.mp4", tmp_path)
+    built = VideoIndex.build(folder, uri, model=model, device="cpu", clip_every=1, executor=dying)
+    assert (tmp_path / "2.mp4").read_text() == "xxx"
+    assert sorted(built.report.failed) == [str(folder / "2.mp4"), str(folder / "torn.mp4")]
+    assert built.errors[str(folder / "2.mp4")] == LOST
+    assert len(built) == 7
+    again = VideoIndex.build(folder, uri, model=model, device="cpu", clip_every=1)  # tries what was lost once more
+    assert again.report.changed == [str(folder / "2.mp4")]
+    assert same_rows(rows_of(uri), rows_of(uninterrupted))
+
+
+@pytest.mark.long
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+@pytest.mark.filterwarnings("ignore:1 videos could not be read")
+def test_workers_of_a_cluster_make_the_same_rows(index, uninterrupted, folder, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("PYTHONPATH", str(Path(clipbert_hf.__file__).parents[1]))
+    options = {"model": model, "device": "cpu", "clip_every": 1, "executor": choose_executor(ray="local")}
+    assert len(VideoIndex.build(folder, tmp_path / "index", **options).report.added) == 7
+    assert same_rows(rows_of(tmp_path / "index"), rows_of(uninterrupted))
+
+
+def test_workers_refuse_another_model(folder, model, tmp_path):
+    """One that has changed in memory, or lies nowhere."""
+    changed = PairScorer.from_pretrained(model, device="cpu")
+    with torch.no_grad():
+        next(changed.model.parameters()).add_(1)
+    with pytest.raises(InvalidInputError, match=r"what workers load from .* is not what the index was made with"):
+        VideoIndex.build(folder, tmp_path / "one", model=changed, executor=choose_executor(workers=1))
+    changed.model.name_or_path = ""
+    with pytest.raises(InvalidInputError, match="workers load the model, and this one lies nowhere"):
+        VideoIndex.build(folder, tmp_path / "two", model=changed, executor=choose_executor(workers=1))
+    with pytest.raises(InvalidInputError, match="expected an accelerator or an executor, not both"):
+        VideoIndex.build(
+            folder, tmp_path / "three", model=model, accelerator=PartialState(cpu=True), executor=choose_executor()
+        )
 
 
 def test_several_processes_encode_a_share_each(index, uninterrupted, folder, model, tmp_path):
