@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,10 +15,10 @@ from typing import Any
 
 import pytest
 from accelerate.data_loader import BatchSamplerShard
-from forked_runs import ForkedRun
+from forked_runs import ForkedRun, free_port
 from hub_folders import FORMS, write_form, write_source
 from hub_server import Repository, serve
-from script_runs import EXAMPLES, ROOT, assert_same_weights
+from script_runs import EXAMPLES, ROOT, assert_same_weights, finish
 from torch.utils.data import BatchSampler
 
 from clipbert_hf.training import create_loader, group_by_video, load_task_splits, parse_recipe
@@ -67,12 +68,16 @@ class Runs:
     def __init__(self, root: Path, forms: Callable[[str], list[str]], pretrained: Path) -> None:
         self.root, self.forms, self.pretrained = root, forms, pretrained
 
+    def options(self, output: Path, form: str, processes: int) -> list[str | Path]:
+        """Of a run, which is continued if it has begun; of two processes each has two workers."""
+        options: list[str | Path] = [*SHORT, "--start_from", self.pretrained, "--output_dir", output]
+        options += ["--inference_clips", "1", "--checkpoint_every", "1", "--resume_from_checkpoint", "last"]
+        options += self.forms(form)
+        return [*options, *(["--num_workers", "2", "--batch_size", "2"] if processes == 2 else [])]
+
     def start(self, output: Path, form: str, processes: int, *more: str) -> ForkedRun:
-        """Starts a run, or continues it; of two processes each has two workers."""
-        options = [*SHORT, "--start_from", self.pretrained, "--output_dir", output, "--inference_clips", "1"]
-        options += ["--checkpoint_every", "1", "--resume_from_checkpoint", "last", *self.forms(form)]
-        if processes == 2:
-            options += ["--num_workers", "2", "--batch_size", "2"]
+        """Starts a run, or continues it."""
+        options = self.options(output, form, processes)
         return ForkedRun("run_video_qa.py", "video_qa_moving_shapes.yaml", *options, *more, processes=processes)
 
     def whole(self, form: str, processes: int, *more: str) -> Path:
@@ -157,6 +162,31 @@ def test_streamed_rows_of_files_killed_and_resumed_end_as_if_not_streamed(
 def test_a_joined_stream_killed_and_resumed_ends_as_if_it_was_not(processes: int, runs: Runs, tmp_path: Path) -> None:
     more = [*STREAMED, *joined(runs.forms, "tar", "custom")]
     assert_same_run(runs.killed(tmp_path, "embed", processes, *more), runs.whole("embed", processes, *more))
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.parametrize("form", IN_SHARDS)
+def test_two_machines_stream_what_two_processes_do(form: str, runs: Runs, tmp_path: Path) -> None:
+    """Two launches with a process each, as on two machines; the second reads a copy of the shards."""
+    copy = shutil.copytree(runs.forms(form)[5], tmp_path / "copy")
+    place = ["--main_process_ip", "127.0.0.1", "--main_process_port", str(free_port()), "--num_processes", "2"]
+    launches = []
+    for rank, folder in enumerate((runs.forms(form)[5], copy)):
+        options = [*runs.options(tmp_path / "out", form, 2), *STREAMED, "--data_dir", folder]
+        script = [EXAMPLES / "run_video_qa.py", "video_qa_moving_shapes", *options]
+        launch = [sys.executable, "-m", "accelerate.commands.launch", *place, "--machine_rank", rank]
+        launch += ["--config_file", EXAMPLES / "accelerate_configs" / "multi_node.yaml", *script]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+        environment["HF_DATASETS_CACHE"] = str(tmp_path / f"cache_{rank}")
+        launches.append(
+            subprocess.Popen(
+                [*map(str, launch)], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        )
+    for process in launches:
+        finish(process)
+    assert_same_run(tmp_path / "out", runs.whole("embed", 2, *STREAMED))
 
 
 def joined(forms: Callable[[str], list[str]], *names: str) -> list[str]:
