@@ -1,0 +1,109 @@
+"""The command line of the server."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+import uvicorn
+from transformers.utils import logging as transformers_logging
+
+from clipbert_hf import ClipBertError
+from examples.serving.models import kind_of
+from examples.serving.service import Service
+from examples.serving.settings import Settings
+from examples.serving.web import create_app
+
+
+def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """The options, each checked."""
+    parser = argparse.ArgumentParser(
+        description="Answer questions about videos over HTTP.", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    option = parser.add_argument
+    option("--model", required=True, help="a folder, or a repository of the Hub; code in it is not run")
+    option("--host", default="127.0.0.1", help="where to listen; 0.0.0.0 for every network")
+    option("--port", type=int, default=8000, help="0 for any free one")
+    option("--batch_size", type=_whole, default=Settings.batch_size, help="videos that pass the model together")
+    option("--max_wait_ms", type=_number, default=Settings.max_wait_ms, help="wait of a decoded video for others")
+    option("--max_requests", type=_whole, default=Settings.max_requests, help="requests at once; more get 503")
+    option("--max_mb", type=_number, default=Settings.max_mb, help="size of an upload, in millions of bytes")
+    option("--max_seconds", type=_number, default=Settings.max_seconds, help="length of a video")
+    option("--max_characters", type=_whole, default=Settings.max_characters, help="length of a text")
+    option("--max_texts", type=_whole, default=Settings.max_texts, help="options or texts of a request")
+    option("--timeout", type=_number, default=Settings.timeout, help="seconds of an upload, and of its answer")
+    option("--decoders", type=_whole, default=Settings.decoders, help="threads that decode")
+    option("--num_clips", type=_whole, help="clips of a video; by default the processor's")
+    option("--video_dir", type=_folder, help="folder whose files may be asked about by path")
+    option("--device", help="by default the GPU if there is one")
+    option("--dtype", choices=("float32", "bfloat16", "float16"), help="by default as saved")
+    option("--threads", type=_whole, help="threads of the model on a CPU; by default all cores")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until a signal comes; what was accepted by then is answered.
+
+    Returns:
+        The exit status: 1 if the model cannot be loaded.
+    """
+    given = vars(read_arguments(arguments))
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    if given["threads"] is not None:
+        torch.set_num_threads(given["threads"])
+    settings = Settings(**{field.name: given[field.name] for field in fields(Settings)})
+    failures: list[Exception] = []
+
+    def give_up(error: Exception) -> None:
+        failures.append(error)
+        server.should_exit = True
+
+    try:
+        service = Service(settings, kind_of(settings.model), give_up)
+    except ClipBertError as error:
+        return _fail(error)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(service),
+            host=given["host"],
+            port=given["port"],
+            ws="none",
+            server_header=False,
+            # A slow upload and its answer end in time; a second signal ends all at once.
+            timeout_graceful_shutdown=int(2 * settings.timeout) + 1,
+        )
+    )
+    server.run()
+    return _fail(failures[0]) if failures else 0
+
+
+def _fail(error: Exception) -> int:
+    if not isinstance(error, ClipBertError):
+        logging.getLogger("uvicorn.error").error("the model failed", exc_info=error)
+    sys.stderr.write(f"error: {error}\n")
+    return 1
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {value}")
+    return value
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"expected more than 0, got {value:g}")
+    return value
+
+
+def _folder(text: str) -> Path:
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text}")
+    return Path(text)
