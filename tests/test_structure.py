@@ -159,7 +159,9 @@ def test_a_script_stands_alone_and_fits_two_screens():
     }
     assert len(scripts) <= 7
     for path in scripts:
-        assert not any(name.startswith("examples") for name in imported(f"examples.{path.stem}")), path
+        others = {name for name in imported(f"examples.{path.stem}") if name.startswith("examples")}
+        # serve.py starts what is too large for a script.
+        assert others == ({"examples.serving.command_line"} if path.stem == "serve" else set()), path
         assert len(path.read_text("utf-8").splitlines()) <= 150, path
 
 
