@@ -1,0 +1,1 @@
+"""A server under load: right answers only, flat memory, and what batching gains; ``python -m benchmarks.serving``."""
