@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -19,7 +19,24 @@ from examples.serving.settings import Settings
 from examples.serving.web import create_app
 
 
-def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
+@dataclass(frozen=True)
+class Command:
+    """A command line, read.
+
+    Args:
+        settings: Of the server.
+        host: Where to listen.
+        port: Where to listen.
+        threads: Of the model on a CPU.
+    """
+
+    settings: Settings
+    host: str
+    port: int
+    threads: int | None
+
+
+def read_arguments(arguments: list[str] | None) -> Command:
     """The options, each checked."""
     parser = argparse.ArgumentParser(
         description="Answer questions about videos over HTTP.", formatter_class=argparse.ArgumentDefaultsHelpFormatter
@@ -42,7 +59,9 @@ def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     option("--device", help="by default the GPU if there is one")
     option("--dtype", choices=("float32", "bfloat16", "float16"), help="by default as saved")
     option("--threads", type=_whole, help="threads of the model on a CPU; by default all cores")
-    return parser.parse_args(arguments)
+    given = vars(parser.parse_args(arguments))
+    settings = Settings(**{field.name: given[field.name] for field in fields(Settings)})
+    return Command(settings, given["host"], given["port"], given["threads"])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,12 +70,12 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit status: 1 if the model cannot be loaded.
     """
-    given = vars(read_arguments(arguments))
+    command = read_arguments(arguments)
+    settings = command.settings
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    if given["threads"] is not None:
-        torch.set_num_threads(given["threads"])
-    settings = Settings(**{field.name: given[field.name] for field in fields(Settings)})
+    if command.threads is not None:
+        torch.set_num_threads(command.threads)
     failures: list[Exception] = []
 
     def give_up(error: Exception) -> None:
@@ -70,8 +89,8 @@ def main(arguments: list[str] | None = None) -> int:
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(service),
-            host=given["host"],
-            port=given["port"],
+            host=command.host,
+            port=command.port,
             ws="none",
             server_header=False,
             # A slow upload and its answer end in time; a second signal ends all at once.

@@ -2,18 +2,21 @@
 
 Those that ask, search and handle data are run as they stand there, on tiny models and files. Of those that train, all
 settings are read as the command reads them; of some others, whose work other tests do, the options are looked up in
-their help. What needs the Hub or several machines is marked in the page, and counted.
+their help. Servers are started with the page's options, but each on a free port, where curl asks what the page asks.
+What needs the Hub or several machines is marked in the page, and counted.
 """
 
 from __future__ import annotations
 
 import importlib
 import io
+import json
 import re
 import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from typing import Any
 import pytest
 from documentation import Block, blocks, commands, pages
 from miniature_files import write_table
+from running_server import running
 from script_runs import ROOT
 
 from clipbert_command_line.main import main as clipbert
@@ -30,6 +34,7 @@ from clipbert_hf.training.tasks.multiple_choice import MultipleChoiceRecipe
 from clipbert_hf.training.tasks.pretraining import PretrainingRecipe
 from clipbert_hf.training.tasks.retrieval_batches import RetrievalRecipe
 from clipbert_hf.training.tasks.video_qa import VideoQARecipe
+from examples.serving.command_line import read_arguments
 
 SHELL = {str(page.relative_to(ROOT)): blocks(page, "sh") for page in pages()}
 TASKS: dict[str, Any] = {
@@ -59,8 +64,12 @@ def expanded(found: list[Block]) -> Iterator[list[str]]:
 
 
 def kind(command: list[str]) -> str:
-    """How a command is checked: ``run``, ``settings``, ``options``, ``target`` or ``shell``."""
+    """How a command is checked: ``run``, ``server``, ``curl``, ``settings``, ``options``, ``target`` or ``shell``."""
     first, *rest = command
+    if first == "curl":
+        return "curl"
+    if command[:2] == ["python", "examples/serve.py"]:
+        return "server"
     if first in PLAIN:
         return "shell"
     if first == "make":
@@ -118,6 +127,15 @@ def run(command: list[str]) -> None:
         assert importlib.import_module(command[2]).main([*command[3:], "--no_progress"]) == 0
 
 
+def curl(command: list[str], ports: dict[int, int]) -> None:
+    """Run curl against the servers that the page has started, whose answers must be JSON."""
+    words = [re.sub(r"(?<=^http://127.0.0.1:)\d+", lambda port: str(ports[int(port[0])]), word) for word in command]
+    assert words != command
+    done = subprocess.run([*words, "--silent", "--show-error", "--fail"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
+
+
 @pytest.fixture
 def tables(home: Path) -> Path:
     """Questions in ``data/mine``, and what pages call A and V."""
@@ -139,16 +157,23 @@ def test_the_commands_of_a_page(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("videos/1.mp4\n"))  # what `ls videos/*.mp4` hands on
-    for command in expanded([block for block in SHELL[page] if block.is_run]):
-        check = kind(command)
-        if check == "target":
-            assert re.search(rf"^{command[1]}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-        elif check == "settings":
-            read_settings(command)
-        elif check == "options":
-            read_options(command)
-        elif check == "run":
-            run(command)
+    ports: dict[int, int] = {}  # of servers: as stated, and as they are
+    with ExitStack() as servers:
+        for command in expanded([block for block in SHELL[page] if block.is_run]):
+            check = kind(command)
+            if check == "target":
+                assert re.search(rf"^{command[1]}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+            elif check == "settings":
+                read_settings(command)
+            elif check == "options":
+                read_options(command)
+            elif check == "server":
+                stated = read_arguments(command[2:])
+                ports[stated.port] = servers.enter_context(running(**vars(stated.settings))).port
+            elif check == "curl":
+                curl(command, ports)
+            elif check == "run":
+                run(command)
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -157,7 +182,13 @@ def test_how_many_are_checked_how() -> None:
     found = [block for each in SHELL.values() for block in each]
     kinds = Counter(kind(c) for each in SHELL.values() for c in expanded([b for b in each if b.is_run]))
     not_run = sum(len(commands(block)) for block in found if not block.is_run)
-    assert (dict(kinds), not_run) == ({"run": 19, "settings": 26, "options": 5, "target": 2, "shell": 5}, 6)
+    assert (dict(kinds), not_run) == (
+        {
+            **{"run": 19, "settings": 26, "options": 5, "target": 2, "shell": 5},
+            **{"server": 3, "curl": 6},
+        },
+        6,
+    )
 
 
 def test_what_migration_names_is_there() -> None:

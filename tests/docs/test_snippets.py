@@ -8,11 +8,13 @@ run has a comment too, and both are counted.
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from documentation import Block, blocks, pages
+from running_server import running
 from script_runs import ROOT
 
 from clipbert_hf import export
@@ -22,9 +24,9 @@ PYTHON = {str(page.relative_to(ROOT)): blocks(page, "python") for page in pages(
 HUB = {"timm/resnet50.a1_in1k": "cnn", "google-bert/bert-base-uncased": "bert"}
 
 
-def run_block(block: Block, module: ModuleType) -> None:
-    """Run a block in the namespace of its page, under its name and line in a traceback."""
-    code = block.code
+def run_block(block: Block, module: ModuleType, port: int | None) -> None:
+    """Run a block in the namespace of its page, under its name and line in a traceback; its server has another port."""
+    code = block.code if port is None else block.code.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
     if block.note:
         for name, folder in HUB.items():
             code = code.replace(name, folder)
@@ -49,11 +51,12 @@ def test_a_page_runs(
         assert main([*command, "--output", "hub/clips", "--media", "shards"]) == 0
     module = ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)  # where a dataclass looks up its annotations
-    for block in PYTHON[page]:
-        if block.is_run:
-            run_block(block, module)
-            shown = [line for line in block.code.splitlines() if line.lstrip().startswith("print(")]
-            assert len(capsys.readouterr().out.splitlines()) >= len(shown)
+    with running(model="runs/demo/model") if page == "docs/how_to/serve.md" else nullcontext() as server:
+        for block in PYTHON[page]:
+            if block.is_run:
+                run_block(block, module, server and server.port)
+                shown = [line for line in block.code.splitlines() if line.lstrip().startswith("print(")]
+                assert len(capsys.readouterr().out.splitlines()) >= len(shown)
 
 
 def test_how_many_are_run() -> None:
@@ -61,4 +64,4 @@ def test_how_many_are_run() -> None:
     all_blocks = [block for found in PYTHON.values() for block in found]
     on_stand_ins = [block for block in all_blocks if block.note and block.is_run]
     not_run = [str(block) for block in all_blocks if not block.is_run]
-    assert (len(all_blocks), len(on_stand_ins), len(not_run)) == (16, 1, 0), not_run
+    assert (len(all_blocks), len(on_stand_ins), len(not_run)) == (17, 1, 0), not_run
