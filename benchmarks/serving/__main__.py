@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from transformers.utils import logging
 
+from .app_clients import app_clients
 from .load import Round, ask_all, http_clients
 from .processes import serving
 from .questions import choose_questions
@@ -39,12 +40,16 @@ def measure(given: argparse.Namespace) -> dict[str, list[Round]]:
     with ExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         servers = {}
+        model = ["--model", str(given.demo / "model")]
         for size in (given.batch_size, 1):
-            name = f"batch_size {size}"
-            arguments = ["examples/serve.py", "--model", str(given.demo / "model"), "--max_mb", str(MAX_MB)]
-            arguments += ["--batch_size", str(size), "--threads", str(given.threads)]
+            options = ["--max_mb", str(MAX_MB), "--batch_size", str(size), "--threads", str(given.threads)]
+            arguments = ["examples/serve.py", *model, *options]
             server = stack.enter_context(serving(arguments, ready="/health", log=logs / f"{size}.txt"))
-            servers[name] = (server, http_clients(server.address, given.clients))
+            servers[f"batch_size {size}"] = (server, http_clients(server.address, given.clients))
+        if given.app:
+            arguments = ["examples/app/app.py", *model, "--max_megabytes", str(int(MAX_MB))]
+            server = stack.enter_context(serving(arguments, ready="/", log=logs / "app.txt"))
+            servers["app"] = (server, app_clients(server.address, given.clients, logs))
         for number in range(given.rounds + 1):
             for name, (server, clients) in servers.items():
                 one = ask_all(questions, clients, server.memory)
@@ -83,6 +88,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=200, help="in a round")
     parser.add_argument("--rounds", type=int, default=5, help="after the one to warm up")
     parser.add_argument("--batch_size", type=int, default=8, help="compared with 1")
+    parser.add_argument("--app", action="store_true", help="ask the app on a web page as well; needs the extra app")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the model")
     given = parser.parse_args()
     given.demo = given.demo.resolve()
