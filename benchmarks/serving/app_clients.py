@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from .load import Ask
 from .questions import Asked
 
@@ -37,8 +35,10 @@ def _app_client(address: str, files: Path) -> Ask:
         except AppError as error:
             # The app reads files where the server reads bytes, and words some errors differently: it must name the file.
             return 422, {"error": asked.error if asked.name in str(error) else str(error)}
-        except httpx.HTTPStatusError as error:
-            return error.response.status_code, {"error": asked.error}
+        except ValueError as error:  # gradio's client asks for the limit, and does not upload what is larger
+            if "exceeds the maximum file size" not in str(error):
+                raise
+            return 413, {"error": asked.error}
         return 200, {
             "answers": [{"answer": each["label"], "score": each["confidence"]} for each in label["confidences"]]
         }
