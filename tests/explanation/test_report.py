@@ -173,6 +173,30 @@ def test_which_examples_are_chosen(run: Path) -> None:
     assert [entry["id"] for entry in choose_examples(read_run(run), 1)] == ["1", "0"]
 
 
+def test_searches(run: Path, tmp_path: Path) -> None:
+    """What a run of retrieval leaves: a text found first, one whose video stands third, one whose video is gone."""
+    frames = str(tmp_path / "frames")
+    common = {"video": frames, "predicted": frames, "found": [{"video": frames, "score": 2.5}]}
+    entries = [
+        {**common, "id": "0", "text": f"red {EVIL}", "rank": 1.0, "correct": 1.0},
+        {**common, "id": "1", "text": "blue", "rank": 2.0, "correct": 0.0},
+        {**common, "id": "2", "text": "green", "rank": 3.0, "correct": 0.0},
+        {**common, "id": "3", "text": "grey", "rank": 1.5, "correct": 0.0, "video": "gone.mp4"},
+    ]
+    (run / "predictions.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    assert [entry["id"] for entry in choose_examples(read_run(run), 3)] == ["2", "3", "0"]
+    assert read_run(run).confidence is None  # scores of searches are no probabilities
+    write_report([run], tmp_path / "report.html")
+    page = Page(tmp_path / "report.html")
+    text = " ".join("".join(page.text).split())
+    assert "green its video has rank 3 2 its video" in text
+    assert "grey its video has rank 1.5 3 its video · no pictures: " in text
+    assert re.search(r"red <script>.* found first 0", text)
+    # Three frames of the right one; of the wrong ones, of the video that was found, and once of the text's own.
+    assert page.tags["img"] == 3 * (1 + 2 + 1)
+    assert page.tags["script"] == 0
+
+
 def test_wrong_folders(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="at least one folder"):
         write_report([], tmp_path / "r.html")

@@ -1,4 +1,4 @@
-"""Questions of a test that a model answered rightly and wrongly, with pictures: clips of the video, or frames."""
+"""What a test asked and a model answered rightly and wrongly, with pictures: clips of the video, or frames."""
 
 from __future__ import annotations
 
@@ -38,34 +38,60 @@ class Thumbnail:
 
 
 @dataclass(frozen=True)
+class Strip:
+    """Pictures of one video.
+
+    Args:
+        thumbnails: In order of time.
+        title: What video it is; blank where there is but one.
+        note: Why there are no pictures, or what they show.
+    """
+
+    thumbnails: list[Thumbnail]
+    title: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Example:
-    """A question and what became of it.
+    """A question, or a text that was searched for, and what became of it.
 
     Args:
         entry: Its line of predictions.jsonl.
-        thumbnails: In order of time.
-        note: Why there are none, or what they show.
+        strips: Of its video; of a search that failed, of the video that was found too.
     """
 
     entry: dict[str, Any]
-    thumbnails: list[Thumbnail]
-    note: str
+    strips: list[Strip]
 
     @property
     def right(self) -> bool:
         """Whether the answer was worth at least half."""
         return self.entry["correct"] >= 0.5
 
+    @property
+    def is_search(self) -> bool:
+        """Whether a video was looked for, not an answer."""
+        return _is_search(self.entry)
+
+    @property
+    def asked(self) -> str:
+        """The question or the text."""
+        return self.entry.get("question") or self.entry.get("text") or self.entry.get("id") or ""
+
 
 def choose_examples(run: RunFolder, number: int) -> list[dict[str, Any]]:
     """The wrong answers that the model was surest of, and right ones spread over the test; each of another video.
+
+    A search has no probability: wrong ones are those whose video stands lowest.
 
     Args:
         run: With predictions.
         number: Most of each kind.
     """
     wrong = sorted(
-        (entry for entry in run.predictions if entry["correct"] < 0.5), key=lambda entry: -entry.get("score", 0.0)
+        (entry for entry in run.predictions if entry["correct"] < 0.5),
+        key=lambda entry: -entry.get("score", entry.get("rank", 0.0)),
     )
     right = [entry for entry in run.predictions if entry["correct"] >= 0.5]
     spread = (
@@ -92,15 +118,29 @@ def illustrate(entries: Sequence[Mapping[str, Any]], explainer: Explainer | None
 
 
 def _illustrated(entry: dict[str, Any], explainer: Explainer | None) -> Example:
+    if _is_search(entry) and entry["predicted"] != entry["video"]:
+        return Example(entry, [_strip(entry["video"], "its video"), _strip(entry["predicted"], "found first")])
+    if explainer is None or entry.get("question") is None:
+        return Example(entry, [_strip(entry["video"])])
     try:
-        if explainer is None or entry.get("question") is None:
-            return Example(entry, _frames(entry["video"]), "")
-        return _explained(entry, explainer)
+        return Example(entry, [_explained(entry, explainer)])
     except (ClipBertError, OSError) as error:
-        return Example(entry, [], f"no pictures: {error}")
+        return Example(entry, [Strip([], note=f"no pictures: {error}")])
 
 
-def _explained(entry: dict[str, Any], explainer: Explainer) -> Example:
+def _is_search(entry: Mapping[str, Any]) -> bool:
+    return "rank" in entry
+
+
+def _strip(video: Any, title: str = "") -> Strip:
+    """Three frames of a video."""
+    try:
+        return Strip(_frames(video), title)
+    except (ClipBertError, OSError) as error:
+        return Strip([], title, f"no pictures: {error}")
+
+
+def _explained(entry: dict[str, Any], explainer: Explainer) -> Strip:
     why = explainer.explain(
         entry["video"], entry["question"], choices=entry.get("options"), answer=str(entry["predicted"])
     )
@@ -116,7 +156,7 @@ def _explained(entry: dict[str, Any], explainer: Explainer) -> Example:
         )
         for place, frame in zip(places, frames, strict=True)
     ]
-    return Example(entry, thumbnails, f"bars: how surely each clip alone says “{why.answer}”")
+    return Strip(thumbnails, note=f"bars: how surely each clip alone says “{why.answer}”")
 
 
 def _frames(video: Any) -> list[Thumbnail]:

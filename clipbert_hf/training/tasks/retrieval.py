@@ -25,6 +25,7 @@ from ..data.rows import as_rows
 from ..sharding import forward_method
 from .clip_scores import clips_by_count, logits_by_clips
 from .first_stage import FirstStage
+from .found_videos import found_videos
 from .kept_scores import KeptScores, Record
 from .pair_scoring import EvaluationScorer
 from .retrieval_batches import SINGLE_CLIP, RetrievalRecipe
@@ -111,7 +112,7 @@ class RetrievalTask:
         self.processor, self.eval_pairs, self.dual_softmax_scale = processor, eval_pairs, dual_softmax_scale
         self.retrieval_loss, self.scoring = retrieval_loss, EvaluationScorer(eval_pairs)
         self.inference_clips = sorted(inference_clips)
-        self.texts = [*as_rows(rows).values("caption")]
+        self.texts, self.ids = ([*as_rows(rows).values(name)] for name in ("caption", "id"))
         codes, videos = as_rows(rows).codes("video")
         self.columns, self.video_of_text = {video: index for index, video in enumerate(videos)}, codes.astype(np.int64)
 
@@ -253,11 +254,8 @@ class RetrievalTask:
         """Both directions with the most clips, and R@1 of text to video with each number of clips."""
         self.scoring.release()
         metrics: dict[str, float] = {}
-        kinds = 2 if self.first_stage is not None and self.first_stage.matches else 1
-        scores = np.empty((kinds, len(self.texts), len(self.columns)), dtype=np.float32)
         for count in self.inference_clips:
-            for video, by_clips in records:
-                scores[:, :, self.columns[video]] = by_clips[count]
+            scores = self._table(records, count)
             result = retrieval_metrics(scores[0], self.video_of_text)
             metrics[f"r1_by_inference_clips/{count}"] = result["text_to_video"]["r1"]
         metrics |= {f"{way}/{name}": value for way, values in result.items() for name, value in values.items()}
@@ -271,6 +269,22 @@ class RetrievalTask:
             self.first_stage.release()
             metrics |= self.first_stage.metrics(scores[-1], scores[0], self.video_of_text)
         return metrics
+
+    def predictions(self, records: list[Any]) -> list[dict[str, Any]]:
+        """What was found for each text with the most clips, for predictions.jsonl."""
+        if not records:  # there was no test
+            return []
+        scores = self._table(records, max(self.inference_clips))[0]
+        found = {"ids": self.ids, "texts": self.texts, "videos": list(self.columns)}
+        return found_videos(scores, self.video_of_text, **found)
+
+    def _table(self, records: list[Any], count: int) -> np.ndarray:
+        """All scores with one number of clips, (kinds of scores, texts, videos); the first kind ranks."""
+        kinds = 2 if self.first_stage is not None and self.first_stage.matches else 1
+        scores = np.empty((kinds, len(self.texts), len(self.columns)), dtype=np.float32)
+        for video, by_clips in records:
+            scores[:, :, self.columns[video]] = by_clips[count]
+        return scores
 
     def adopt(self, model: nn.Module, metrics: dict[str, float]) -> None:
         """Take what the validation of the weights that are kept chose, before the test."""

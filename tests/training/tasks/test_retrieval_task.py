@@ -83,6 +83,14 @@ def test_retrieval_scores_are_those_of_single_pairs(
     r1 = float((np.diag(order) == 0).mean())
     assert results["test"]["text_to_video"]["r1"] == pytest.approx(r1)
     assert set(results["test"]["r1_by_inference_clips"]) == {"2", "4"}
+    entries = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text("utf-8").splitlines()]
+    assert [entry["id"] for entry in entries] == [row["id"] for row in rows]
+    assert [entry["rank"] for entry in entries] == (1 + np.diag(order)).tolist()
+    for entry, row, line in zip(entries, rows, scores, strict=True):
+        assert (entry["text"], entry["video"]) == (row["caption"], row["video"])
+        best = np.argsort(-line)[:5]
+        assert [one["video"] for one in entry["found"]] == [rows[place]["video"] for place in best]
+        assert [one["score"] for one in entry["found"]] == pytest.approx(line[best], abs=1e-4)
 
 
 def test_several_captions_of_a_video() -> None:
@@ -95,6 +103,26 @@ def test_several_captions_of_a_video() -> None:
     assert metrics["video_to_text/r1"] == 0.5
     assert metrics["video_to_text/mean_rank"] == 2.0
     assert "dual_softmax/text_to_video/r1" in metrics
+    entries = task.predictions([(name, {1: np.array(columns[name])}) for name in "ba"])
+    # The second text fits the other video better.
+    assert [
+        (entry["text"], entry["video"], entry["rank"], entry["predicted"], entry["correct"]) for entry in entries
+    ] == [
+        ("a 0", "a", 1.0, "a", 1.0),
+        ("a 1", "a", 2.0, "b", 0.0),
+        ("b 2", "b", 1.0, "b", 1.0),
+    ]
+    assert entries[1]["found"] == [{"video": "b", "score": 2.0}, {"video": "a", "score": 1.0}]
+    assert "id" not in entries[0]  # rows without
+    assert task.predictions([]) == []
+
+
+def test_a_tie_for_the_first_place_is_not_right() -> None:
+    rows = [{"id": "x", "video": name, "caption": name} for name in "ab"]
+    task = RetrievalTask(None, rows, [1], eval_pairs=9)  # type: ignore[arg-type]
+    first, second = task.predictions([(name, {1: np.array([[1.0, 0.0]])}) for name in "ab"])
+    assert (first["id"], first["rank"], first["correct"]) == ("x", 1.5, 0.0)
+    assert second["rank"] == 1.5
 
 
 def test_scores_do_not_saturate() -> None:
