@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,7 +20,6 @@ from examples.serving.service import Service
 from examples.serving.waiting import ClientGoneError
 
 CLIENT_CLOSED_REQUEST = 499  # for the log; nobody receives it
-LOG = logging.getLogger("uvicorn.error")
 
 
 def create_app(service: Service) -> FastAPI:
@@ -92,7 +90,7 @@ async def _of_absence(request: Request, error: Any) -> Response:
 
 
 async def _of_fault(request: Request, error: Any) -> Response:
-    LOG.error("%s failed", request.url.path, exc_info=error)
+    # Starlette raises it again, and uvicorn logs it.
     return error_response(500, "the server failed at this request; its log tells why")
 
 

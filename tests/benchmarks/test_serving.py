@@ -6,6 +6,7 @@ from running_server import running
 
 from benchmarks.serving.__main__ import summary
 from benchmarks.serving.load import Round, ask_all, http_clients
+from benchmarks.serving.processes import serving
 from benchmarks.serving.questions import Asked, choose_questions
 from clipbert_hf import ClipBertForVideoQuestionAnswering
 
@@ -64,3 +65,17 @@ def test_a_server_under_load(model, small_data):
         whole = next(one for one in questions if one.answers is not None)
         other = Asked(whole.name, b"something else", whole.question, answers=whole.answers)
         assert len(ask_all([other], clients[:1], lambda: 1.0).wrong) == 1
+
+
+def test_servers_are_processes(tmp_path):
+    """They are ended with the block; one that does not start says why."""
+    listen = "import http.server, sys; http.server.test(port=int(sys.argv[2]), bind='127.0.0.1')"
+    with serving(["-c", listen], ready="/", log=tmp_path / "log.txt") as server:
+        assert server.process.is_running()
+        assert 1 < server.memory() < 1000
+    assert not server.process.is_running()
+    with (
+        pytest.raises(RuntimeError, match=r"the server did not start: no model\n"),
+        serving(["-c", "raise SystemExit('no model')"], ready="/", log=tmp_path / "log.txt"),
+    ):
+        pass
