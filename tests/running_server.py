@@ -9,6 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
+# Who imports this is skipped.
+pytest.importorskip("fastapi", reason='needs pip install "clipbert_hf[serve]"')
+
 import httpx
 import uvicorn
 

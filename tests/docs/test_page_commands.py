@@ -16,7 +16,7 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, redirect_stdout
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from typing import Any
 import pytest
 from documentation import Block, blocks, commands, pages
 from miniature_files import write_table
-from running_server import running
 from script_runs import ROOT
 
 from clipbert_command_line.main import main as clipbert
@@ -34,7 +33,6 @@ from clipbert_hf.training.tasks.multiple_choice import MultipleChoiceRecipe
 from clipbert_hf.training.tasks.pretraining import PretrainingRecipe
 from clipbert_hf.training.tasks.retrieval_batches import RetrievalRecipe
 from clipbert_hf.training.tasks.video_qa import VideoQARecipe
-from examples.serving.command_line import read_arguments
 
 SHELL = {str(page.relative_to(ROOT)): blocks(page, "sh") for page in pages()}
 TASKS: dict[str, Any] = {
@@ -127,6 +125,16 @@ def run(command: list[str]) -> None:
         assert importlib.import_module(command[2]).main([*command[3:], "--no_progress"]) == 0
 
 
+def serve(command: list[str]) -> tuple[int, AbstractContextManager[Any]]:
+    """The port that a command states, and a server with its options on another; skipped where there is no FastAPI."""
+    from running_server import running
+
+    from examples.serving.command_line import read_arguments
+
+    stated = read_arguments(command[2:])
+    return stated.port, running(**vars(stated.settings))
+
+
 def curl(command: list[str], ports: dict[int, int]) -> None:
     """Run curl against the servers that the page has started, whose answers must be JSON."""
     words = [re.sub(r"(?<=^http://127.0.0.1:)\d+", lambda port: str(ports[int(port[0])]), word) for word in command]
@@ -168,8 +176,8 @@ def test_the_commands_of_a_page(
             elif check == "options":
                 read_options(command)
             elif check == "server":
-                stated = read_arguments(command[2:])
-                ports[stated.port] = servers.enter_context(running(**vars(stated.settings))).port
+                port, server = serve(command)
+                ports[port] = servers.enter_context(server).port
             elif check == "curl":
                 curl(command, ports)
             elif check == "run":

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from reference_inputs import save_tiny
-from running_server import running
 from video_indexes import write_video
 
 from clipbert_hf import ClipBertForMultipleChoice, ClipBertForVideoQuestionAnswering, ClipBertForVideoTextRetrieval
@@ -33,5 +32,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(home: Path):
     """Answers questions; videos of the folder ``home`` may be named by path."""
+    from running_server import running  # not before: a conftest cannot be skipped
+
     with running(model=str(home / "ask"), batch_size=4, max_wait_ms=200, max_mb=1, video_dir=home) as server:
         yield server
