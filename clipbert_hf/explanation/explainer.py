@@ -121,6 +121,7 @@ class Explainer:
         place = _place_of(answer, answers, int(output.logits[0].argmax()), is_match=self._is_match)
         clip_logits = output.clip_logits[0].float()  # (K, n)
         scores, of_clips = self._scores(output.logits[0]), self._scores(clip_logits)
+        order = scores.argsort(descending=True, stable=True).tolist()
         of_interest = self._logits(clip_logits)
         shares = clip_shares(
             of_interest.cpu().numpy(), 0 if self._is_match else place, self.model.config.score_aggregation
@@ -152,6 +153,7 @@ class Explainer:
             aggregation=self.model.config.score_aggregation,
             clips=tuple(clips),
             geometry=FrameGeometry.of((metadata.height, metadata.width), side, longest_edge=resized),
+            ranked=tuple((answers[place], float(scores[place])) for place in order),
             state=_State(pixels, tokens, place, clip_logits.cpu().numpy()),
         )
 

@@ -50,6 +50,7 @@ class Explanation:
         aggregation: How the model aggregates clips.
         clips: In order of time.
         geometry: From what the model takes to the frame.
+        ranked: All answers with their probabilities, best first; of a match both.
         state: What :class:`~clipbert_hf.explanation.explainer.Explainer` needs to go on.
     """
 
@@ -60,6 +61,7 @@ class Explanation:
     aggregation: str
     clips: tuple[ClipAnswer, ...]
     geometry: FrameGeometry
+    ranked: tuple[tuple[str, float], ...]
     state: Any = field(repr=False, default=None)
 
     @property

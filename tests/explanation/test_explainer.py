@@ -58,6 +58,9 @@ def test_what_each_clip_says(aggregation: str, processor: ClipBertProcessor, vid
     best = int(output.logits[0].argmax())
     assert why.answer == ANSWERS[best]
     assert why.score == pytest.approx((output.logits[0] / 2).softmax(-1)[best].item(), abs=1e-5)
+    of_answers = dict(zip(ANSWERS, (output.logits[0] / 2).softmax(-1).tolist(), strict=True))
+    assert [answer for answer, _ in why.ranked] == sorted(ANSWERS, key=lambda answer: -of_answers[answer])
+    assert dict(why.ranked) == pytest.approx(of_answers, abs=1e-5)
     probabilities = (output.clip_logits[0] / 2).softmax(-1)
     assert [clip.score_of_chosen for clip in why.clips] == pytest.approx(probabilities[:, best].tolist(), abs=1e-5)
     assert [clip.answer for clip in why.clips] == [ANSWERS[place] for place in probabilities.argmax(-1)]
@@ -152,6 +155,7 @@ def test_choices_and_matches(processor: ClipBertProcessor, video: np.ndarray, tm
         with torch.no_grad():
             score = match.model(**processor(text="red", videos=video)).scores[0].item()
         assert (found.answer, found.score) == ("match", pytest.approx(score, abs=1e-5))
+        assert dict(found.ranked) == pytest.approx({"match": score, "no match": 1 - score}, abs=1e-5)
         assert {clip.answer for clip in found.clips} <= {"match", "no match"}
         against = match.explain(video, "red", answer="no match")
         assert match.occlusion(against, 0) == pytest.approx(-match.occlusion(found, 0), abs=1e-5)
