@@ -1,0 +1,92 @@
+"""The tab that searches an index and plays what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from .errors import told
+from .searching import Hit, Searcher, thumbnail
+
+_COLUMNS = ["rank", "video", "score", "start", "end", "all spans"]
+
+
+def search_tab(searcher: Searcher) -> None:
+    """A text, the videos that show it, and a player for the parts that fit.
+
+    Args:
+        searcher: Finds them.
+    """
+
+    @told
+    def search(text: str, top_k: float) -> Iterator[tuple[Any, ...]]:
+        hits = searcher.search(text, int(top_k))
+        yield _table(hits), [(thumbnail(hit), hit.caption) for hit in hits], hits, *_shown(searcher, hits, 0)
+
+    @told
+    def choose_hit(hits: list[Hit], selected: gr.SelectData) -> Iterator[tuple[Any, ...]]:
+        yield _shown(searcher, hits, selected.index)
+
+    @told
+    def choose_span(hits: list[Hit], place: str | None) -> Iterator[str]:
+        hit, span = map(int, (place or "0/0").split("/"))
+        yield searcher.play(hits[hit], span)
+
+    gr.Markdown(f"Finds the moment among {len(searcher):,} videos.")
+    with gr.Row(equal_height=True):
+        text = gr.Textbox(label="What the video shows", scale=4, elem_id="search-text")
+        top_k = gr.Slider(1, 20, value=6, step=1, label="How many videos", min_width=180)
+    button = gr.Button("Search", variant="primary", elem_id="search-button")
+    with gr.Row():
+        with gr.Column():
+            found = gr.Gallery(
+                label="Found, best first",
+                columns=2,
+                height="auto",
+                object_fit="contain",
+                allow_preview=False,
+                interactive=False,
+                buttons=[],
+                elem_id="search-found",
+            )
+        with gr.Column():
+            player = gr.HTML(elem_id="search-player")
+            spans = gr.Radio(label="Where it fits", visible=False, elem_id="search-spans")
+    with gr.Accordion("As a table", open=False):
+        table = gr.Dataframe(headers=_COLUMNS, interactive=False, wrap=True, elem_id="search-table")
+    hits = gr.State([])  # of this visitor
+    gr.on(
+        [button.click, text.submit],
+        search,
+        [text, top_k],
+        [table, found, hits, spans, player],
+        api_name="search",
+        concurrency_id="model",
+        concurrency_limit=1,
+    )
+    found.select(choose_hit, [hits], [spans, player], api_visibility="private", show_progress="hidden")
+    spans.input(choose_span, [hits, spans], [player], api_visibility="private", show_progress="hidden")
+
+
+def _table(hits: list[Hit]) -> list[list[Any]]:
+    return [
+        [
+            rank,
+            hit.path,
+            round(hit.score, 4),
+            *hit.spans[0],
+            ", ".join(f"{start:.1f}–{end:.1f}" for start, end in hit.spans),
+        ]
+        for rank, hit in enumerate(hits, 1)
+    ]
+
+
+def _shown(searcher: Searcher, hits: list[Hit], place: int) -> tuple[Any, Any]:
+    """The spans of a hit to choose from, and the player of the best."""
+    if not hits:
+        return gr.Radio(choices=[], visible=False), "Nothing found."
+    hit = hits[place]
+    choices = [(f"{start:.1f}–{end:.1f} s", f"{place}/{span}") for span, (start, end) in enumerate(hit.spans)]
+    return gr.Radio(choices=choices, value=choices[0][1], visible=True), searcher.play(hit)
