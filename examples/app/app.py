@@ -13,11 +13,10 @@ from collections.abc import Sequence
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported
 
-from starlette.middleware import Middleware
-from video_app.headers import OwnContentOnly
 from video_app.models import load_models
-from video_app.page import CSS, THEME, build_page
+from video_app.page import build_page
 from video_app.samples import find_samples
+from video_app.serving import serve
 from video_app.settings import read_settings
 
 from clipbert_hf import ClipBertError
@@ -32,18 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ClipBertError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    page.queue(max_size=settings.waiting, api_open=False)
-    page.launch(
-        theme=THEME,
-        css=CSS,
-        server_name=settings.host,
-        server_port=settings.port,
-        allowed_paths=[] if models.search is None else list(models.search.served),
-        max_file_size=f"{settings.max_megabytes}mb",
-        app_kwargs={"middleware": [Middleware(OwnContentOnly)]},
-        footer_links=["api"],
-        ssr_mode=False,
-    )
+    serve(page, models, settings)
     return 0
 
 

@@ -30,6 +30,6 @@ def told(handler: Handler) -> Handler:
         try:
             yield from handler(*arguments)
         except ClipBertError as error:
-            raise gr.Error(message_of(error), title="That did not work", print_exception=False) from error
+            raise gr.Error(message_of(error), print_exception=False) from error
 
     return wrapped  # type: ignore[return-value]

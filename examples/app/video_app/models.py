@@ -64,19 +64,14 @@ def load_models(settings: Settings) -> Models:
     return Models(found.get("ask"), found.get("choose"), searcher)
 
 
+# OSError of a repository that cannot be had too; KeyError and TypeError of files with other content.
+_OF_LOADING = (*(ImportError, OSError, ValueError, RuntimeError, KeyError, TypeError), SafetensorError, ClipBertError)
+
+
 @contextmanager
 def _naming(setting: str) -> Iterator[None]:
     """Turn what loading raises into an error that names the setting."""
     try:
         yield
-    except (
-        ImportError,
-        OSError,
-        ValueError,
-        RuntimeError,
-        KeyError,
-        TypeError,
-        SafetensorError,
-        ClipBertError,
-    ) as error:
+    except _OF_LOADING as error:
         raise InvalidInputError(f"{setting}: cannot be loaded: {' '.join(str(error).split())}") from error

@@ -23,7 +23,12 @@ def search_tab(searcher: Searcher) -> None:
     @told
     def search(text: str, top_k: float) -> Iterator[tuple[Any, ...]]:
         hits = searcher.search(text, int(top_k))
-        yield _table(hits), [(thumbnail(hit), hit.caption) for hit in hits], hits, *_shown(searcher, hits, 0)
+        yield (
+            _table(hits),
+            [(thumbnail(hit), f"{rank}. {hit.caption}") for rank, hit in enumerate(hits, 1)],
+            hits,
+            *_shown(searcher, hits, 0),
+        )
 
     @told
     def choose_hit(hits: list[Hit], selected: gr.SelectData) -> Iterator[tuple[Any, ...]]:
@@ -34,18 +39,20 @@ def search_tab(searcher: Searcher) -> None:
         hit, span = map(int, (place or "0/0").split("/"))
         yield searcher.play(hits[hit], span)
 
-    gr.Markdown(f"Finds the moment among {len(searcher):,} videos.")
+    gr.Markdown(f"Finds moments in {len(searcher):,} videos. A score compares the videos of one search.")
     with gr.Row(equal_height=True):
-        text = gr.Textbox(label="What the video shows", scale=4, elem_id="search-text")
+        text = gr.Textbox(
+            label="What the video shows", placeholder="a dog runs into the sea", scale=4, elem_id="search-text"
+        )
         top_k = gr.Slider(1, 20, value=6, step=1, label="How many videos", min_width=180)
     button = gr.Button("Search", variant="primary", elem_id="search-button")
     with gr.Row():
         with gr.Column():
             found = gr.Gallery(
                 label="Found, best first",
-                columns=2,
+                columns=3,
                 height="auto",
-                object_fit="contain",
+                object_fit="cover",
                 allow_preview=False,
                 interactive=False,
                 buttons=[],
