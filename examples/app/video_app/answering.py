@@ -46,8 +46,8 @@ class Answerer:
 
     def __init__(self, explainer: Explainer, *, max_seconds: float) -> None:
         self._explainer, self._lock = explainer, Lock()
-        # Held in every call that reads a video.
-        explainer.processor.video_processor.decoding_limits = {"max_duration": max_seconds}
+        options = explainer.processor.video_processor
+        options.decoding_limits = {**(options.decoding_limits or {}), "max_duration": max_seconds}
 
     @property
     def answers(self) -> bool:

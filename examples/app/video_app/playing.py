@@ -14,8 +14,8 @@ import numpy as np
 
 from clipbert_hf import open_video
 
-# What Chromium, Firefox and Safari all play.
-_ENDINGS = {".mp4": {"h264"}, ".m4v": {"h264"}, ".webm": {"vp8", "vp9"}}
+# What Chromium, Firefox and Safari all play: the container, and codecs in it.
+_ENDINGS = {".mp4": ("mp4", {"h264"}), ".m4v": ("mp4", {"h264"}), ".webm": ("webm", {"vp8", "vp9"})}
 _PIXELS = {"yuv420p", "yuvj420p"}
 _LONGEST_PART, _MOST_FPS, _TALLEST = 20.0, 12.5, 360
 _FRAMES_AT_ONCE = 16
@@ -47,11 +47,12 @@ def player(path: str, start: float, end: float, served: Sequence[str]) -> str:
 
 def plays_in_browsers(path: str) -> bool:
     """Whether all current browsers play a file, by its name and by what is in it."""
-    codecs = _ENDINGS.get(os.path.splitext(path)[1].lower())
-    if codecs is None:
+    container, codecs = _ENDINGS.get(os.path.splitext(path)[1].lower(), (None, set()))
+    if container is None:
         return False
     try:
-        with av.open(path) as file:
+        # Not left to FFmpeg, which would follow a list of other files.
+        with av.open(path, format=container) as file:
             context = file.streams.video[0].codec_context
             return context.name in codecs and context.pix_fmt in _PIXELS
     except (av.FFmpegError, OSError, IndexError):
