@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -27,13 +25,9 @@ pytest.importorskip("gradio", reason='the app needs gradio: pip install "clipber
 pytest.importorskip("lancedb", reason='the app searches with lancedb: pip install "clipbert_hf[search]"')
 pytest.importorskip("selenium", reason="selenium drives the browser: pip install selenium")
 
-from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from browser_visitor import CHROMEDRIVER, CHROMIUM, PATIENCE, Visitor
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webdriver import WebDriver
-from selenium.webdriver.support.ui import WebDriverWait
 
-CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(
@@ -44,11 +38,6 @@ pytestmark = [
 
 __all__ = ["app_home"]
 
-SWITCHES = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,1000"),
-)
-PATIENCE = 120  # seconds, of a machine that does other things too
 SEARCHED = "red circle moves"
 
 
@@ -93,71 +82,6 @@ def until(condition: Callable[[], Any]) -> Any:
     return found
 
 
-class Visitor:
-    """Somebody with a browser of his own."""
-
-    def __init__(self, address: str, folder: Path) -> None:
-        options = webdriver.ChromeOptions()
-        options.binary_location = str(CHROMIUM)
-        for switch in (*SWITCHES, f"--user-data-dir={folder}"):
-            options.add_argument(switch)
-        options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-        self.browser: WebDriver = webdriver.Chrome(options, webdriver.ChromeService(str(CHROMEDRIVER)))
-        self.browser.get(address)
-        self.find("#ask-button")
-
-    def find(self, selector: str) -> Any:
-        """The first element that is shown."""
-
-        def shown(browser: WebDriver) -> Any:
-            found = browser.find_elements(By.CSS_SELECTOR, selector)
-            return next((each for each in found if each.is_displayed()), None)
-
-        return self.wait(shown)
-
-    def wait(self, condition: Callable[[WebDriver], Any]) -> Any:
-        redrawn = [StaleElementReferenceException]
-        return WebDriverWait(self.browser, PATIENCE, ignored_exceptions=redrawn).until(condition)
-
-    def type(self, name: str, text: str) -> None:
-        """Fill in a text."""
-        box = self.find(f"#{name} textarea, #{name} input")
-        box.clear()
-        box.send_keys(text)
-
-    def upload(self, video: Path, tab: str = "ask") -> None:
-        """Give a file, and wait until the server has it."""
-        self.browser.find_element(By.CSS_SELECTOR, f"#{tab}-video input[type=file]").send_keys(str(video))
-        self.find(f"#{tab}-video button[aria-label=Clear]")
-
-    def open(self, tab: str) -> None:
-        """Go to a tab."""
-        self.wait(
-            lambda browser: next(
-                (each for each in browser.find_elements(By.CSS_SELECTOR, "button[role=tab]") if each.text == tab), None
-            )
-        ).click()
-
-    def width_of(self, name: str) -> int:
-        """Of a picture that has been loaded, in pixels of its own."""
-        script = f"let image = document.querySelector('#{name} img'); return image ? image.naturalWidth : 0"
-        return self.wait(lambda browser: browser.execute_script(script))
-
-    def video(self) -> dict[str, Any]:
-        """What the player does."""
-        return self.browser.execute_script(
-            "let video = document.querySelector('#search-player video'); return video && {time: video.currentTime, "
-            "paused: video.paused, source: video.src, ready: video.readyState, error: video.error && video.error.code}"
-        )
-
-    def hosts(self) -> set[str]:
-        """What the page has asked for something, since the last call."""
-        messages = [json.loads(entry["message"])["message"] for entry in self.browser.get_log("performance")]
-        asked = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-        # The browser's own first page, from before ours, is asked for at chrome://.
-        return {urlsplit(each["request"]["url"]).netloc for each in asked if each["request"]["url"].startswith("http")}
-
-
 @pytest.fixture
 def visitors(address: str, tmp_path: Path) -> Iterator[list[Visitor]]:
     found = [Visitor(address, tmp_path / str(number)) for number in range(2)]
@@ -176,76 +100,6 @@ def visitor(address: str, tmp_path: Path) -> Iterator[Visitor]:
 def expected(app_home: Path, name: str, question: str = QUESTION, model: str = "qa", **options: Any) -> list[str]:
     """The answers with their percentages, as the page shows them, best first."""
     why = Explainer.from_pretrained(app_home / model).explain(str(app_home / "videos" / name), question, **options)
-    return [text for answer, score in why.ranked for text in (answer, f"{round(100 * score)}%")]
-
-
-def shown(browser: WebDriver) -> Any:
-            found = browser.find_elements(By.CSS_SELECTOR, selector)
-            return next((each for each in found if each.is_displayed()), None)
-
-        return self.wait(shown)
-
-    def wait(self, condition: Callable[[WebDriver], Any]) -> Any:
-        redrawn = [StaleElementReferenceException]
-        return WebDriverWait(self.browser, PATIENCE, ignored_exceptions=redrawn).until(condition)
-
-    def type(self, name: str, text: str) -> None:
-        """Fill in a text."""
-        box = self.find(f"#{name} textarea, #{name} input")
-        box.clear()
-        box.send_keys(text)
-
-    def upload(self, video: Path, tab: str = "ask") -> None:
-        """Give a file, and wait until the server has it."""
-        self.browser.find_element(By.CSS_SELECTOR, f"#{tab}-video input[type=file]").send_keys(str(video))
-        self.find(f"#{tab}-video button[aria-label=Clear]")
-
-    def open(self, tab: str) -> None:
-        """Go to a tab."""
-        self.wait(
-            lambda browser: next(
-                (each for each in browser.find_elements(By.CSS_SELECTOR, "button[role=tab]") if each.text == tab), None
-            )
-        ).click()
-
-    def width_of(self, name: str) -> int:
-        """Of a picture that has been loaded, in pixels of its own."""
-        script = f"let image = document.querySelector('#{name} img'); return image ? image.naturalWidth : 0"
-        return self.wait(lambda browser: browser.execute_script(script))
-
-    def video(self) -> dict[str, Any]:
-        """What the player does."""
-        return self.browser.execute_script(
-            "let video = document.querySelector('#search-player video'); return video && {time: video.currentTime, "
-            "paused: video.paused, source: video.src, ready: video.readyState, error: video.error && video.error.code}"
-        )
-
-    def hosts(self) -> set[str]:
-        """What the page has asked for something, since the last call."""
-        messages = [json.loads(entry["message"])["message"] for entry in self.browser.get_log("performance")]
-        asked = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-        # The browser's own first page, from before ours, is asked for at chrome://.
-        return {urlsplit(each["request"]["url"]).netloc for each in asked if each["request"]["url"].startswith("http")}
-
-
-@pytest.fixture
-def visitors(address: str, tmp_path: Path) -> Iterator[list[Visitor]]:
-    found = [Visitor(address, tmp_path / str(number)) for number in range(2)]
-    yield found
-    for each in found:
-        each.browser.quit()
-
-
-@pytest.fixture
-def visitor(address: str, tmp_path: Path) -> Iterator[Visitor]:
-    found = Visitor(address, tmp_path / "profile")
-    yield found
-    found.browser.quit()
-
-
-def expected(app_home: Path, name: str, model: str = "qa", **options: Any) -> list[str]:
-    """The answers with their percentages, as the page shows them, best first."""
-    why = Explainer.from_pretrained(app_home / model).explain(str(app_home / "videos" / name), QUESTION, **options)
     return [text for answer, score in why.ranked for text in (answer, f"{round(100 * score)}%")]
 
 
@@ -294,10 +148,10 @@ def test_a_moment_plays(app_home: Path, visitor: Visitor) -> None:
         start, end = (start, end) if is_file else (0, end - start)
         visitor.wait(lambda _: visitor.video()["ready"] >= 2)
         assert visitor.video()["time"] >= start - 0.05  # as rounded in the caption
-        # It has played once the time is past the start, and pauses at the end by itself.
-        state = visitor.wait(lambda _, start=start: (now := visitor.video())["paused"] and now["time"] > start and now)
+        # It pauses at the end by itself.
+        state = visitor.wait(lambda _, end=end: (now := visitor.video())["paused"] and now["time"] > end - 0.3 and now)
         assert state["error"] is None
-        assert end - 0.3 < state["time"] < end + 0.3
+        assert state["time"] < end + 0.5
         played.add(name)
     assert played == {path.name for path in (app_home / "videos").iterdir()}
     visitor.find("button.label-wrap").click()  # the table below
