@@ -114,6 +114,7 @@ def _lay_out(
         [video, *texts, draw, threshold],
         outputs,
         api_name=name,
+        trigger_mode="always_last",  # a question asked while maps are drawn is not lost
         # All tabs share one place in the queue, since a model takes the whole machine.
         concurrency_id="model",
         concurrency_limit=1,

@@ -70,11 +70,26 @@ def search_tab(searcher: Searcher) -> None:
         [text, top_k],
         [table, found, hits, spans, player],
         api_name="search",
+        trigger_mode="always_last",
         concurrency_id="model",
         concurrency_limit=1,
     )
-    found.select(choose_hit, [hits], [spans, player], api_visibility="private", show_progress="hidden")
-    spans.input(choose_span, [hits, spans], [player], api_visibility="private", show_progress="hidden")
+    found.select(
+        choose_hit,
+        [hits],
+        [spans, player],
+        trigger_mode="always_last",
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    spans.input(
+        choose_span,
+        [hits, spans],
+        [player],
+        trigger_mode="always_last",
+        api_visibility="private",
+        show_progress="hidden",
+    )
 
 
 def _table(hits: list[Hit]) -> list[list[Any]]:
