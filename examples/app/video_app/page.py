@@ -27,8 +27,11 @@ CSS = """
 }
 [aria-label="Trim video to selection"], footer .divider { display: none; }
 #search-found .grid-wrap { max-height: none; min-height: 0; }
-#search-found .caption-label { left: 0; right: 0; max-width: none; white-space: normal; }
-@media (max-width: 640px) { #search-found .grid-container { grid-template-columns: 1fr 1fr; } }
+#search-found .caption-label { left: 0; right: 0; max-width: none; white-space: pre-line; }
+@media (max-width: 640px) {
+  #search-found .grid-container { grid-template-columns: 1fr 1fr; }
+  #search-results { flex-direction: column-reverse; }
+}
 #search-player figure { margin: 0; }
 #search-player video { width: 100%; max-height: 60vh; background: black; border-radius: 6px; }
 #search-player figcaption { padding-top: 4px; overflow-wrap: anywhere; }

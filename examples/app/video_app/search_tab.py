@@ -10,6 +10,8 @@ import gradio as gr
 from .errors import told
 from .searching import Hit, Searcher, thumbnail
 
+# Browsers start a video only where it is seen.
+_SHOW_PLAYER = "() => document.querySelector('#search-player').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 _COLUMNS = ["rank", "video", "score", "start", "end", "all spans"]
 
 
@@ -46,7 +48,7 @@ def search_tab(searcher: Searcher) -> None:
         )
         top_k = gr.Slider(1, 20, value=6, step=1, label="How many videos", min_width=180)
     button = gr.Button("Search", variant="primary", elem_id="search-button")
-    with gr.Row():
+    with gr.Row(elem_id="search-results"):
         with gr.Column():
             found = gr.Gallery(
                 label="Found, best first",
@@ -74,7 +76,7 @@ def search_tab(searcher: Searcher) -> None:
         concurrency_id="model",
         concurrency_limit=1,
     )
-    found.select(
+    chosen = found.select(
         choose_hit,
         [hits],
         [spans, player],
@@ -82,6 +84,7 @@ def search_tab(searcher: Searcher) -> None:
         api_visibility="private",
         show_progress="hidden",
     )
+    chosen.then(None, js=_SHOW_PLAYER)
     spans.input(
         choose_span,
         [hits, spans],

@@ -38,9 +38,9 @@ class Hit:
 
     @property
     def caption(self) -> str:
-        """For people."""
+        """For people, in two lines."""
         start, end = self.spans[0]
-        return f"{self.name} · {start:.1f}–{end:.1f} s · {self.score:.2f}"
+        return f"{self.name}\n{start:.1f}–{end:.1f} s · {self.score:.2f}"
 
     @property
     def name(self) -> str:

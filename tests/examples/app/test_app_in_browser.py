@@ -139,8 +139,8 @@ def test_a_moment_plays(app_home: Path, visitor: Visitor) -> None:
     played = set()
     for place in range(3):
         found = visitor.browser.find_elements(By.CSS_SELECTOR, "#search-found .gallery-item button")[place]
-        name, span, _ = found.text.split(" · ")
-        name, (start, end) = name.split(". ", 1)[1], map(float, span.removesuffix(" s").split("–"))
+        title, moment = found.text.split("\n")
+        name, (start, end) = title.split(". ", 1)[1], map(float, moment.split(" s · ")[0].split("–"))
         found.click()
         visitor.wait(lambda browser, name=name: browser.find_element(By.TAG_NAME, "figcaption").text.startswith(name))
         is_file = name.endswith(".mp4")

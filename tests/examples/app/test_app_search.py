@@ -41,7 +41,7 @@ def test_hits_are_those_of_the_index(app_home: Path, index: VideoIndex, searcher
         assert hit.score == pytest.approx(result.score, abs=1e-5)
         assert hit.spans == tuple((span.start, span.end) for span in result.spans)
         start, end = hit.spans[0]
-        assert hit.caption == f"{Path(hit.path).name} · {start:.1f}–{end:.1f} s · {hit.score:.2f}"
+        assert hit.caption == f"{Path(hit.path).name}\n{start:.1f}–{end:.1f} s · {hit.score:.2f}"
         assert start <= hit.moment <= end  # the best span holds the best clip
     assert searcher.served == (str(app_home / "videos"),)
     with pytest.raises(InvalidInputError, match="text: expected what the videos show, got a blank"):
