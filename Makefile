@@ -24,8 +24,9 @@ claims-more: $(INSTALLED)
 	$(BIN)/python -m benchmarks.claims --points 5,6,7 $(CLAIMS)
 
 # Tests in processes of their own, one for each: a worker that had run some of them beside all others was lost later on,
-# in another test, twice of two runs. They load ONNX Runtime, OpenVINO or LanceDB; the cause is not known.
-APART := tests/export tests/retrieval/test_video_index.py tests/retrieval/test_index_processes.py
+# in another test, twice of two runs. They load ONNX Runtime, OpenVINO or LanceDB; the cause is not known. Those of the
+# app start a server.
+APART := tests/export tests/examples/app tests/retrieval/test_video_index.py tests/retrieval/test_index_processes.py
 PAGES := tests/docs/test_snippets.py tests/docs/test_page_commands.py tests/docs/test_notebooks.py
 TOGETHER := $(APART:%=--ignore=%) $(PAGES:%=--ignore=%)
 
@@ -36,9 +37,10 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(PAGES)) --dist loadfile --cov --cov-append --cov-report= $(PAGES)
 	$(MAKE) --no-print-directory coverage
 
-# All of that and the long tests too, with what some tests skip where it is missing; torchcodec needs FFmpeg's libraries.
+# All of that and the long tests too, with what some tests skip where it is missing; torchcodec needs FFmpeg's libraries,
+# and the app's tests Chromium and its driver.
 test-all: lint
-	$(BIN)/python -m pip install --editable ".[dev,torchcodec,cluster,mteb]" deepspeed
+	$(BIN)/python -m pip install --editable ".[dev,torchcodec,cluster,mteb,app]" deepspeed selenium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "" --cov --cov-report= $(TOGETHER)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(APART)) --dist loadfile -m "" --cov --cov-append --cov-report= $(APART)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(PAGES)) --dist loadfile -m "" --cov --cov-append --cov-report= $(PAGES)

@@ -33,6 +33,7 @@ from clipbert_hf.training.tasks.multiple_choice import MultipleChoiceRecipe
 from clipbert_hf.training.tasks.pretraining import PretrainingRecipe
 from clipbert_hf.training.tasks.retrieval_batches import RetrievalRecipe
 from clipbert_hf.training.tasks.video_qa import VideoQARecipe
+from examples.app.video_app.settings import read_settings as read_app_settings
 
 SHELL = {str(page.relative_to(ROOT)): blocks(page, "sh") for page in pages()}
 TASKS: dict[str, Any] = {
@@ -42,6 +43,7 @@ TASKS: dict[str, Any] = {
     "multiple_choice": MultipleChoiceRecipe,
 }
 OPTIONS_ALONE = ("clipbert_hf.convert_original_checkpoint", "clipbert_hf.export.__main__")
+APP = "examples/app/app.py"
 PLAIN = ("ls", "for", "do", "done", "wait")
 
 
@@ -74,6 +76,8 @@ def kind(command: list[str]) -> str:
         return "target"
     if command[:2] == ["clipbert", "train"] or command[:2] == ["accelerate", "launch"]:
         return "settings"
+    if command[:2] == ["python", APP]:
+        return "settings"  # run by tests/examples/app/test_app_in_browser.py
     if command[:2] in (["clipbert", "push"], ["clipbert", "report"]):
         return "options"
     if first == "python" and module_of(rest[1]) in OPTIONS_ALONE:
@@ -88,7 +92,10 @@ def module_of(name: str) -> str:
 
 
 def read_settings(command: list[str]) -> None:
-    """Read the settings of a training, which must name a task, a recipe and what that has."""
+    """Read the settings of the app, or of a training, which must name a task, a recipe and what that has."""
+    if command[:2] == ["python", APP]:
+        assert read_app_settings(command[2:]).models
+        return
     if command[0] == "clipbert":
         task, *settings = command[2:]
         if "--processes" in settings:
@@ -192,10 +199,10 @@ def test_how_many_are_checked_how() -> None:
     not_run = sum(len(commands(block)) for block in found if not block.is_run)
     assert (dict(kinds), not_run) == (
         {
-            **{"run": 19, "settings": 26, "options": 5, "target": 2, "shell": 5},
+            **{"run": 20, "settings": 27, "options": 5, "target": 2, "shell": 5},
             **{"server": 3, "curl": 6},
         },
-        6,
+        7,
     )
 
 

@@ -31,6 +31,7 @@ CSS = """
 @media (max-width: 640px) {
   #search-found .grid-container { grid-template-columns: 1fr 1fr; }
   #search-results { flex-direction: column-reverse; }
+  #search-results > * { width: 100%; }
 }
 #search-player figure { margin: 0; }
 #search-player video { width: 100%; max-height: 60vh; background: black; border-radius: 6px; }

@@ -33,7 +33,7 @@ def player(path: str, start: float, end: float, served: Sequence[str]) -> str:
     Raises:
         VideoDecodeError: If the video cannot be read any more.
     """
-    if _is_below(path, served) and plays_in_browsers(path):
+    if any(is_below(path, folder) for folder in served) and plays_in_browsers(path):
         # Relative, so that it is found behind a proxy too; a browser stops at the end of a media fragment.
         source = f"gradio_api/file={quote(os.path.abspath(path))}#t={start:.3f},{end:.3f}"
     else:
@@ -91,6 +91,6 @@ def encode_part(path: str, start: float, end: float) -> bytes:
     return file.getvalue()
 
 
-def _is_below(path: str, folders: Sequence[str]) -> bool:
-    real = os.path.realpath(path)
-    return any(real.startswith(os.path.join(os.path.realpath(folder), "")) for folder in folders)
+def is_below(path: str, folder: str) -> bool:
+    """Whether a file lies in a folder, once all links are followed."""
+    return os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), ""))

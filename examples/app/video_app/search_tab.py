@@ -99,7 +99,7 @@ def _table(hits: list[Hit]) -> list[list[Any]]:
     return [
         [
             rank,
-            hit.path,
+            hit.name,
             round(hit.score, 4),
             *hit.spans[0],
             ", ".join(f"{start:.1f}–{end:.1f}" for start, end in hit.spans),

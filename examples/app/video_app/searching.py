@@ -12,7 +12,7 @@ from PIL import Image
 from clipbert_hf import ClipBertError, InvalidInputError, open_video
 from clipbert_hf.retrieval.search_results import SearchResult
 
-from .playing import player
+from .playing import is_below, player
 
 if TYPE_CHECKING:
     from clipbert_hf.retrieval import VideoIndex
@@ -26,12 +26,14 @@ class Hit:
 
     Args:
         path: The video's.
+        name: For visitors: its path in the folder of the index; of other videos the name alone.
         score: What hits are ordered by, comparable within one search.
         spans: Start and end of the parts that fit in seconds, best first.
         moment: The middle of the clip that fits best, in seconds.
     """
 
     path: str
+    name: str
     score: float
     spans: tuple[tuple[float, float], ...]
     moment: float
@@ -41,11 +43,6 @@ class Hit:
         """For people, in two lines."""
         start, end = self.spans[0]
         return f"{self.name}\n{start:.1f}–{end:.1f} s · {self.score:.2f}"
-
-    @property
-    def name(self) -> str:
-        """Of the file; where it lies is nobody's business."""
-        return os.path.basename(self.path)
 
 
 class Searcher:
@@ -78,7 +75,7 @@ class Searcher:
         if not text.strip():
             raise InvalidInputError("text: expected what the videos show, got a blank")
         with self._lock:
-            return [_hit(found) for found in self._index.search(text, top_k=top_k)]
+            return [self._hit(found) for found in self._index.search(text, top_k=top_k)]
 
     def play(self, hit: Hit, span: int = 0) -> str:
         """HTML that plays a span of a hit; see :func:`~.playing.player`.
@@ -95,6 +92,12 @@ class Searcher:
             raise InvalidInputError(f"span must be from 0 to {len(hit.spans) - 1}; got {span}")
         return player(hit.path, *hit.spans[span], self.served)
 
+    def _hit(self, found: SearchResult) -> Hit:
+        inside = [os.path.relpath(found.path, folder) for folder in self.served if is_below(found.path, folder)]
+        spans = tuple((span.start, span.end) for span in found.spans)
+        name = inside[0] if inside else os.path.basename(found.path)
+        return Hit(found.path, name, found.score, spans, (found.start + found.end) / 2)
+
 
 def thumbnail(hit: Hit) -> Image.Image:
     """The frame in the middle of the best clip; grey, where the video cannot be read any more."""
@@ -106,8 +109,3 @@ def thumbnail(hit: Hit) -> Image.Image:
     picture = Image.fromarray(frame.permute(1, 2, 0).numpy())
     picture.thumbnail(_THUMBNAIL)
     return picture
-
-
-def _hit(found: SearchResult) -> Hit:
-    spans = tuple((span.start, span.end) for span in found.spans)
-    return Hit(found.path, found.score, spans, (found.start + found.end) / 2)

@@ -17,7 +17,8 @@ from urllib.request import urlopen
 
 import pytest
 from app_fixtures import QUESTION, app_home
-from script_runs import EXAMPLES, ROOT
+from documentation import blocks, commands
+from script_runs import ROOT
 
 from clipbert_hf.explanation import Explainer
 
@@ -43,19 +44,20 @@ SEARCHED = "red circle moves"
 
 @pytest.fixture(scope="module")
 def address(app_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app as a process of its own."""
+    """The app as a process of its own, by the commands of its page."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     environment["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
-    command = [sys.executable, "-m", "clipbert_command_line", "index", app_home / "videos", "--uri", app_home / "index"]
-    subprocess.run([*command, "--model", app_home / "retrieval", "--clip_every", "1"], env=environment, check=True)
-    command = [sys.executable, EXAMPLES / "app/app.py", "--model", app_home / "qa", "--model", app_home / "choice"]
-    command += ["--index", app_home / "index", "--examples", app_home / "videos", "--port", str(port)]
+    (clipbert, *index), (python, *app) = commands(blocks(ROOT / "docs/how_to/app.md", "sh")[0])
+    assert (clipbert, python) == ("clipbert", "python")
+    indexing = [sys.executable, "-m", "clipbert_command_line", *index]
+    subprocess.run(indexing, cwd=app_home, env=environment, check=True)
     log = tmp_path_factory.mktemp("log") / "app.txt"
     with log.open("w") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        serving = [sys.executable, *app, "--port", str(port)]
+        process = subprocess.Popen(serving, cwd=app_home, env=environment, stdout=output, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}/"
     try:
         until(lambda: answers(address) or process.poll() is not None)

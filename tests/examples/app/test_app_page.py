@@ -5,20 +5,24 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
-from app_fixtures import QUESTION, app_home
+from app_fixtures import ANSWERS, QUESTION, app_home
+from documentation import blocks
 from script_runs import ROOT
 
 pytest.importorskip("gradio", reason='the page needs gradio: pip install "clipbert_hf[app]"')
+pytest.importorskip("lancedb")
 
 import httpx  # of gradio
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from clipbert_hf import VideoDecodeError
+from clipbert_hf.retrieval import VideoIndex
 from examples.app.video_app.errors import message_of
 from examples.app.video_app.models import Models, load_models
 from examples.app.video_app.page import build_page
@@ -37,7 +41,9 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def models(app_home: Path) -> Models:
-    return load_models(Settings(models=(str(app_home / "qa"), str(app_home / "choice"))))
+    uri = str(app_home / "an.index")
+    VideoIndex.build(app_home / "videos", uri, model=app_home / "retrieval", device="cpu")
+    return load_models(Settings(models=(str(app_home / "qa"), str(app_home / "choice")), index=uri))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +58,7 @@ def address(app_home: Path, models: Models) -> Iterator[str]:
 
 def test_a_model_has_its_tab(models: Models) -> None:
     for shown, tabs in (
-        (models, ["Ask", "Choose"]),
+        (models, ["Ask", "Choose", "Search"]),
         (Models(ask=models.ask), ["Ask"]),
         (Models(choose=models.choose), ["Choose"]),
         (Models(), []),
@@ -65,7 +71,8 @@ def test_a_model_has_its_tab(models: Models) -> None:
 
 def test_programs_ask_and_choose(app_home: Path, models: Models, address: str) -> None:
     client = Client(address, verbose=False)
-    assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {"/ask", "/choose"}
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(endpoints) == {"/ask", "/choose", "/search"}
     video = str(app_home / "videos/one.mp4")
     label, remark, timeline, maps = client.predict(handle_file(video), QUESTION, api_name="/ask")
     assert models.ask is not None
@@ -82,6 +89,20 @@ def test_programs_ask_and_choose(app_home: Path, models: Models, address: str) -
     assert withheld[3] is None
     chosen = client.predict(handle_file(video), QUESTION, "red\nblue", draw=False, api_name="/choose")
     assert {each["label"] for each in chosen[0]["confidences"]} == {"red", "blue"}
+
+
+def test_the_program_of_the_page(
+    app_home: Path, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it stands in docs/how_to/app.md, but for the port."""
+    monkeypatch.chdir(app_home)
+    (program,) = blocks(ROOT / "docs/how_to/app.md", "python")
+    found: dict[str, Any] = {}
+    exec(program.code.replace("http://127.0.0.1:7860", address), found)
+    assert found["label"]["label"] in ANSWERS
+    assert found["table"]["headers"] == ["rank", "video", "score", "start", "end", "all spans"]
+    assert sorted(row[1] for row in found["table"]["data"]) == ["it's #2.mp4", "one.mp4", "three.avi"]
+    assert str(found["table"]["data"]) in capsys.readouterr().out
 
 
 def test_errors_are_told(app_home: Path, address: str, tmp_path: Path) -> None:

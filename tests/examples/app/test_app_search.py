@@ -49,19 +49,19 @@ def test_hits_are_those_of_the_index(app_home: Path, index: VideoIndex, searcher
 
 
 def test_spans_are_played(app_home: Path, searcher: Searcher) -> None:
-    hit = Hit(str(app_home / "videos/one.mp4"), 1.0, ((1.0, 2.0), (3.0, 4.0)), 1.5)
+    hit = Hit(str(app_home / "videos/one.mp4"), "one.mp4", 1.0, ((1.0, 2.0), (3.0, 4.0)), 1.5)
     assert "one.mp4#t=1.000,2.000" in searcher.play(hit)
     assert "one.mp4#t=3.000,4.000" in searcher.play(hit, 1)
     with pytest.raises(InvalidInputError, match="span must be from 0 to 1; got 2"):
         searcher.play(hit, 2)
     with pytest.raises(VideoDecodeError):
-        searcher.play(Hit(str(app_home / "videos/gone.mp4"), 1.0, ((1.0, 2.0),), 1.5))
+        searcher.play(Hit(str(app_home / "videos/gone.mp4"), "gone.mp4", 1.0, ((1.0, 2.0),), 1.5))
 
 
 def test_a_thumbnail_is_the_frame_of_the_moment(app_home: Path) -> None:
     """At 10 frames a second, 1.25 s is frame 12: bits 2 and 3 from the left are white, of eight."""
-    picture = thumbnail(Hit(str(app_home / "videos/one.mp4"), 1.0, ((1.0, 2.0),), 1.25))
+    picture = thumbnail(Hit(str(app_home / "videos/one.mp4"), "one.mp4", 1.0, ((1.0, 2.0),), 1.25))
     bars = [picture.convert("L").getpixel((16 * bit + 8, 48)) > 127 for bit in range(8)]  # type: ignore[operator]
     assert bars == [False, False, True, True, False, False, False, False]
-    gone = thumbnail(Hit(str(app_home / "videos/gone.mp4"), 1.0, ((1.0, 2.0),), 1.25))
+    gone = thumbnail(Hit(str(app_home / "videos/gone.mp4"), "gone.mp4", 1.0, ((1.0, 2.0),), 1.25))
     assert gone.getcolors() == [(320 * 240, (128, 128, 128))]
