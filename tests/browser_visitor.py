@@ -68,6 +68,12 @@ class Visitor:
             )
         ).click()
 
+    def overhang(self, width: int) -> int:
+        """How many pixels the page is wider than a screen of a width; a scroll bar takes some."""
+        screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)  # type: ignore[attr-defined]
+        return self.browser.execute_script("return document.documentElement.scrollWidth") - width
+
     def width_of(self, name: str) -> int:
         """Of a picture that has been loaded, in pixels of its own."""
         script = f"let image = document.querySelector('#{name} img'); return image ? image.naturalWidth : 0"

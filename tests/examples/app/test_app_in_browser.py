@@ -129,6 +129,7 @@ def test_an_answer_with_its_reasons(app_home: Path, address: str, visitor: Visit
     assert visitor.width_of("choose-heat-maps") > 1000
     assert shown(visitor, "choose") == expected(app_home, "one.mp4", model="choice", choices=["red", "blue circle"])
     assert visitor.hosts() == {urlsplit(address).netloc}
+    assert all(visitor.overhang(width) <= 0 for width in (390, 1280))
 
 
 def test_a_moment_plays(app_home: Path, visitor: Visitor) -> None:
@@ -156,6 +157,7 @@ def test_a_moment_plays(app_home: Path, visitor: Visitor) -> None:
         assert state["time"] < end + 0.5
         played.add(name)
     assert played == {path.name for path in (app_home / "videos").iterdir()}
+    assert all(visitor.overhang(width) <= 0 for width in (390, 1280))
     visitor.find("button.label-wrap").click()  # the table below
     visitor.wait(lambda browser: "one.mp4" in browser.find_element(By.ID, "search-table").text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,20 @@ def test_hits_are_those_of_the_index(app_home: Path, index: VideoIndex, searcher
     assert searcher.served == (str(app_home / "videos"),)
     with pytest.raises(InvalidInputError, match="text: expected what the videos show, got a blank"):
         searcher.search(" ", 2)
+
+
+def test_videos_are_named_by_their_place_in_the_folder(app_home: Path, tmp_path: Path) -> None:
+    for name in ("a/one.mp4", "b/one.mp4"):
+        (tmp_path / "videos" / name).parent.mkdir(parents=True)
+        shutil.copy(app_home / "videos/one.mp4", tmp_path / "videos" / name)
+    files = [tmp_path / "videos" / name for name in ("a/one.mp4", "b/one.mp4")]
+    model = app_home / "retrieval"
+    of_folder = VideoIndex.build(tmp_path / "videos", tmp_path / "folder.index", model=model, device="cpu")
+    of_list = VideoIndex.build(files, tmp_path / "list.index", model=model, device="cpu")
+    assert {hit.name for hit in Searcher(of_folder).search("red", 2)} == {"a/one.mp4", "b/one.mp4"}
+    hits = Searcher(of_list).search("red", 2)
+    assert {hit.name for hit in hits} == {"one.mp4"}
+    assert 'src="data:video/mp4;base64,' in Searcher(of_list).play(hits[0])  # nothing is served
 
 
 def test_spans_are_played(app_home: Path, searcher: Searcher) -> None:
