@@ -33,7 +33,7 @@ def _app_client(address: str, files: Path) -> Ask:
         try:
             label, *_ = client.predict(handle_file(str(path)), asked.question, False, 0, api_name="/ask")
         except AppError as error:
-            # The app reads files where the server reads bytes, and words some errors differently: it must name the file.
+            # The app reads files where the server reads bytes, and words some errors differently; it names the file.
             return 422, {"error": asked.error if asked.name in str(error) else str(error)}
         except ValueError as error:  # gradio's client asks for the limit, and does not upload what is larger
             if "exceeds the maximum file size" not in str(error):
