@@ -17,27 +17,6 @@ _DAY = 24 * 3600
 # Of the visitor's system: nothing is fetched.
 THEME = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
-# Plots cannot be read at the width of a phone; there they scroll. Trimming would fetch a program from elsewhere.
-CSS = """
-.wide .image-container { padding-top: 28px; }
-.wide img { background: white; border-radius: 6px; }
-@media (max-width: 640px) {
-  .wide .image-container button:has(img) { width: 100%; overflow-x: auto; justify-content: start; }
-  .wide .image-frame, .wide img { width: 700px; max-width: none; }
-}
-[aria-label="Trim video to selection"], footer .divider { display: none; }
-#search-found .grid-wrap { max-height: none; min-height: 0; }
-#search-found .caption-label { left: 0; right: 0; max-width: none; white-space: pre-line; }
-@media (max-width: 640px) {
-  #search-found .grid-container { grid-template-columns: 1fr 1fr; }
-  #search-results { flex-direction: column-reverse; }
-  #search-results > * { width: 100%; }
-}
-#search-player figure { margin: 0; }
-#search-player video { width: 100%; max-height: 60vh; background: black; border-radius: 6px; }
-#search-player figcaption { padding-top: 4px; overflow-wrap: anywhere; }
-"""
-
 _NOTHING = """
 ### Nothing to show yet
 Name a model or an index: `python examples/app/app.py --model runs/demo/model`, or the variable `MODEL` of a Space.

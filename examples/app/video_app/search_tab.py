@@ -7,7 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from .errors import told
+from clipbert_hf import VideoDecodeError
+
+from .errors import message_of, told
 from .searching import Hit, Searcher, thumbnail
 
 # Browsers start a video only where it is seen.
@@ -113,5 +115,9 @@ def _shown(searcher: Searcher, hits: list[Hit], place: int) -> tuple[Any, Any]:
     if not hits:
         return gr.Radio(choices=[], visible=False), "Nothing found."
     hit = hits[place]
+    try:
+        played = searcher.play(hit)
+    except VideoDecodeError as error:  # it is not there any more; others may be
+        played = f"<p>{message_of(error)}</p>"
     choices = [(f"{start:.1f}–{end:.1f} s", f"{place}/{span}") for span, (start, end) in enumerate(hit.spans)]
-    return gr.Radio(choices=choices, value=choices[0][1], visible=True), searcher.play(hit)
+    return gr.Radio(choices=choices, value=choices[0][1], visible=True), played

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gradio as gr
 from starlette.middleware import Middleware
 
 from .headers import OwnContentOnly
 from .models import Models
-from .page import CSS, THEME
+from .page import THEME
 from .settings import Settings
 
 
@@ -24,7 +26,7 @@ def serve(page: gr.Blocks, models: Models, settings: Settings, *, wait: bool = T
     page.queue(max_size=settings.waiting, api_open=False)
     page.launch(
         theme=THEME,
-        css=CSS,
+        css_paths=Path(__file__).with_name("page.css"),
         server_name=settings.host,
         server_port=settings.port,
         allowed_paths=[] if models.search is None else list(models.search.served),

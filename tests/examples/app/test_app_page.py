@@ -27,6 +27,8 @@ from examples.app.video_app.errors import message_of
 from examples.app.video_app.models import Models, load_models
 from examples.app.video_app.page import build_page
 from examples.app.video_app.samples import find_samples
+from examples.app.video_app.search_tab import _shown
+from examples.app.video_app.searching import Hit
 from examples.app.video_app.serving import serve
 from examples.app.video_app.settings import Settings
 
@@ -120,6 +122,13 @@ def test_errors_are_told(app_home: Path, address: str, tmp_path: Path) -> None:
     assert too_large.status_code == 413
     told = message_of(VideoDecodeError("/tmp/<img src=x>.mp4", "pyav", "no video"))
     assert told == "cannot decode &lt;img src=x&gt;.mp4 with pyav: no video"
+
+
+def test_a_search_outlives_a_video_that_is_gone(models: Models, app_home: Path) -> None:
+    assert models.search is not None
+    gone = Hit(str(app_home / "videos/gone.mp4"), "gone.mp4", 1.0, ((1.0, 2.0),), 1.5)
+    _, player = _shown(models.search, [gone], 0)
+    assert player.startswith("<p>cannot decode gone.mp4 with file: ")
 
 
 def test_only_what_is_meant_for_visitors_is_handed_out(app_home: Path, address: str) -> None:
