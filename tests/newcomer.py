@@ -27,7 +27,7 @@ from hub_server import Repository, serve
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / ".newcomer"
 # Few steps: what is shown is that each command takes what the one before it has left.
-SHORT = "--max_steps 60 --evaluate_every 60 --num_workers 0"
+SHORT = "--max_steps 40 --evaluate_every 40 --num_workers 0"
 SMALL = """--dataset_options "{train: 200, validation: 20, test: 20}" """
 RETRIEVAL = """--dataset_options "{scenes: [3, 4], train: 100, validation: 20, test: 20}" """
 START = "--start_from runs/pretraining"
@@ -63,9 +63,9 @@ USING = (
 ALONE = """
 from transformers import pipeline
 ask = pipeline("video-question-answering", model={model!r}, trust_remote_code=True)
-one = [ask(video, "what color is the circle ?", top_k=1)["answer"] for video in {videos}]
+one = [ask(video, "what color is the circle ?", top_k=1)[0]["answer"] for video in {videos}]
 asked = [dict(video=video, question="what color is the circle ?") for video in {videos}]
-batch = [found["answer"] for found in ask(asked, batch_size=8, top_k=1)]
+batch = [found[0]["answer"] for found in ask(asked, batch_size=8, top_k=1)]
 assert one == batch, (one, batch)
 print(batch)
 """

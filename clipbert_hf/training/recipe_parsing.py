@@ -34,7 +34,8 @@ def parse_recipe(recipe_class: type[Recipe], arguments: Sequence[str] | None = N
     Args:
         recipe_class: A dataclass.
         arguments: A YAML file or the name of a recipe of the package, which may be left out, and ``--key value``
-            pairs; by default those of the process.
+            pairs; by default those of the process. ``--start_from`` takes the place of ``vision`` and ``text`` of the
+            recipe, and these of its ``start_from``.
 
     Returns:
         The settings.
@@ -57,7 +58,17 @@ def parse_recipe(recipe_class: type[Recipe], arguments: Sequence[str] | None = N
         _check_key(name, fields, place="command line")
         value = _scalar(text) if keys else _from_text(text, hints[name])
         values[name] = _replaced(values.get(name), keys, value, option)
+    _let_start_points_replace_each_other(values, {option for option, _ in pairs})
     return build(recipe_class, values)
+
+
+def _let_start_points_replace_each_other(values: dict[str, Any], given: set[str]) -> None:
+    """A model that the command line starts from takes the place of the parts that the recipe names, or they of it."""
+    whole, parts = {"start_from"}, {"vision", "text"}
+    for chosen, other in ((whole, parts), (parts, whole)):
+        is_chosen = any(values.get(name) is not None for name in chosen & given)
+        if is_chosen and not other & given:
+            values.update(dict.fromkeys(other & values.keys()))
 
 
 def build(recipe_class: type[Recipe], values: Mapping[str, Any], place: str = "") -> Recipe:

@@ -102,13 +102,18 @@ def read_settings(command: list[str]) -> None:
             place = settings.index("--processes")
             assert int(settings[place + 1]) > 0
             del settings[place : place + 2]
-        parse_recipe(TASKS[task], settings)
+        has_one_start(parse_recipe(TASKS[task], settings))
         return
     place = next(number for number, word in enumerate(command) if word.endswith(".py"))
     assert (ROOT / command[place]).is_file()
     for option, value in zip(command[2:place:2], command[3:place:2], strict=True):
         assert option != "--config_file" or (ROOT / value).is_file()
-    parse_recipe(TASKS[Path(command[place]).stem.removeprefix("run_")], command[place + 1 :])
+    has_one_start(parse_recipe(TASKS[Path(command[place]).stem.removeprefix("run_")], command[place + 1 :]))
+
+
+def has_one_start(recipe: Any) -> None:
+    """Training would refuse both a model and the parts of one to start from."""
+    assert recipe.start_from is None or (recipe.vision, recipe.text) == (None, None), recipe
 
 
 def read_options(command: list[str]) -> None:

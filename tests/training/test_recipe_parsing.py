@@ -141,6 +141,24 @@ def test_values_out_of_range(arguments: list[str], message: str) -> None:
         parse_recipe(VideoQARecipe, ["--output_dir", "x", "--data_dir", "y", *arguments])
 
 
+@pytest.mark.parametrize(
+    ("recipe", "arguments", "expected"),
+    [
+        ("video_qa_custom", ["--start_from", "mine"], ("mine", None, None)),
+        ("video_qa_custom", ["--start_from", "null"], (None, "timm/resnet50.a1_in1k", "google-bert/bert-base-uncased")),
+        ("video_qa_msrvtt_4x1", ["--text", "bert"], (None, None, "bert")),
+        # Both given: an error once the model is made.
+        ("video_qa_custom", ["--start_from", "mine", "--text", "bert"], ("mine", "timm/resnet50.a1_in1k", "bert")),
+        ("video_qa_msrvtt_4x1", [], ("models/clipbert_pretrained", None, None)),
+    ],
+)
+def test_start_points_of_the_command_line_replace_those_of_the_recipe(
+    recipe: str, arguments: list[str], expected: tuple[str | None, ...]
+) -> None:
+    found = parse_recipe(VideoQARecipe, [recipe, *arguments])
+    assert (found.start_from, found.vision, found.text) == expected
+
+
 def test_recipes_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_recipe("retrieval_msrvtt_4x1") == find_recipe("retrieval_msrvtt_4x1.yaml") == RECIPES / MSRVTT
