@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
 from typing import Annotated, Any
 
 from fastapi import Depends, File, Form, Request, UploadFile
 from pydantic import BaseModel
+from starlette.datastructures import FormData
 
 from clipbert_hf import InvalidInputError
 from examples.serving.schemas import Answers, Matches
@@ -22,6 +24,7 @@ async def video_of(
 ) -> Callable[[], Any]:
     """The video of a request, as a function that reads it."""
     service = service_of(request)
+    check_fields(await request.form(), ENDPOINTS[service.kind.name][0])
     if video is not None and path is None:
         return partial(service.read_upload, video.file, video.filename or "")
     if path is not None and video is None:
@@ -73,12 +76,27 @@ async def match(request: Request, video: Video, text: Texts, top_k: TopK = None,
     return {"texts": await _answer(request, video, row, {"top_k": top_k, "return_clip_scores": timestamps})}
 
 
+REPEATED = ("option", "text")
 # By the kind of the model.
 ENDPOINTS: dict[str, tuple[Callable[..., Any], type[BaseModel]]] = {
     "ask": (ask, Answers),
     "choose": (choose, Answers),
     "match": (match, Matches),
 }
+
+
+def check_fields(form: FormData, endpoint: Callable[..., Any]) -> None:
+    """Refuse fields that an endpoint does not have, and several values of what it takes once.
+
+    Raises:
+        InvalidInputError: If there are such.
+    """
+    known = [name for name in ("path", *signature(endpoint).parameters) if name != "request"]
+    for name in dict.fromkeys(form):
+        if name not in known:
+            raise InvalidInputError(f"{name[:80]}: there is no such field; there are {', '.join(sorted(known))}")
+        if name not in REPEATED and len(form.getlist(name)) > 1:
+            raise InvalidInputError(f"{name}: expected once; got {len(form.getlist(name))}")
 
 
 def service_of(request: Request) -> Service:

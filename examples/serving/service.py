@@ -6,15 +6,14 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, BinaryIO
 
-from clipbert_hf import InvalidInputError, VideoDecodeError
+from clipbert_hf import InvalidInputError, VideoDecodeError, __version__
 from examples.serving.answering import Answerer
 from examples.serving.models import Kind, load_pipeline
 from examples.serving.settings import Settings
 
-PACKAGES = ("clipbert_hf", "torch", "transformers", "av")
+PACKAGES = ("torch", "transformers", "av")
 
 
 class Service:
@@ -83,7 +82,7 @@ class Service:
             "device": str(self.answerer.pipe.device) if self.answerer else None,
             "waiting": batcher.waiting if batcher else 0,
             "batches": batcher.batches if batcher else 0,
-            "versions": {name: version(name) for name in PACKAGES},
+            "versions": {"clipbert_hf": __version__, **{name: version(name) for name in PACKAGES}},
         }
 
     def read_upload(self, file: BinaryIO, name: str) -> dict[str, Any]:
@@ -114,7 +113,7 @@ class Service:
     def without_folder(self, message: str) -> str:
         """A message without the place of the folder of videos."""
         folder = self.settings.video_dir
-        return message if folder is None else message.replace(os.path.join(Path(folder).resolve(), ""), "")
+        return message if folder is None else message.replace(os.path.join(folder.resolve(), ""), "")
 
     def check_text(self, name: str, text: str) -> str:
         """A text of a request.

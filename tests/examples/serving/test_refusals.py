@@ -45,6 +45,15 @@ def test_a_video_is_needed_once(server):
     assert server.client.post("/ask", data={"path": "0.mp4"}).json() == {"error": "question: Field required"}
 
 
+def test_nothing_that_is_sent_is_passed_over(server, home):
+    fields = "abstain_below, path, question, timestamps, top_k, video"
+    expected = 422, {"error": f"topk: there is no such field; there are {fields}"}
+    assert post(server, {"path": "0.mp4", "topk": 1}) == expected
+    assert post(server, {"path": ["0.mp4", "1.mp4"]}) == (422, {"error": "path: expected once; got 2"})
+    videos = [("video", (f"{seed}.mp4", (home / f"{seed}.mp4").read_bytes())) for seed in range(3)]
+    assert post(server, {}, files=videos) == (422, {"error": "video: expected once; got 3"})
+
+
 def test_paths_do_not_lead_out_of_the_folder(server, home, tmp_path):
     (tmp_path / "outside.mp4").write_bytes((home / "0.mp4").read_bytes())
     link = home / "link.mp4"
