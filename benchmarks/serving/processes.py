@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,13 +74,13 @@ def serving(arguments: Sequence[str], *, ready: str, log: Path, port: int | None
 
 def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     end = time.monotonic() + START_SECONDS
+    status = 503
     while True:
-        try:
-            if httpx.get(address).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        if process.poll() is not None or time.monotonic() > end:
+        with suppress(httpx.TransportError):
+            status = httpx.get(address).status_code
+        if status == 200:
+            return
+        if status != 503 or process.poll() is not None or time.monotonic() > end:
             raise RuntimeError(f"the server did not start: {log.read_text('utf-8')[-2000:]}")
         time.sleep(0.1)
 

@@ -69,7 +69,8 @@ def test_a_server_under_load(model, small_data):
 
 def test_servers_are_processes(tmp_path):
     """They are ended with the block; one that does not start says why."""
-    listen = "import http.server, sys; http.server.test(port=int(sys.argv[2]), bind='127.0.0.1')"
+    files = "SimpleHTTPRequestHandler, port=int(sys.argv[2]), bind='127.0.0.1'"
+    listen = f"import http.server, sys; http.server.test(http.server.{files})"
     with serving(["-c", listen], ready="/", log=tmp_path / "log.txt") as server:
         assert server.process.is_running()
         assert 1 < server.memory() < 1000

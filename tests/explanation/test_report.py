@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -175,10 +176,11 @@ def test_which_examples_are_chosen(run: Path) -> None:
 
 def test_searches(run: Path, tmp_path: Path) -> None:
     """What a run of retrieval leaves: a text found first, one whose video stands third, one whose video is gone."""
-    frames = str(tmp_path / "frames")
-    common = {"video": frames, "predicted": frames, "found": [{"video": frames, "score": 2.5}]}
+    frames, other = str(tmp_path / "frames"), str(tmp_path / "other frames")
+    shutil.copytree(frames, other)
+    common = {"video": frames, "predicted": other, "found": [{"video": other, "score": 2.5}]}
     entries = [
-        {**common, "id": "0", "text": f"red {EVIL}", "rank": 1.0, "correct": 1.0},
+        {**common, "id": "0", "text": f"red {EVIL}", "rank": 1.0, "correct": 1.0, "predicted": frames},
         {**common, "id": "1", "text": "blue", "rank": 2.0, "correct": 0.0},
         {**common, "id": "2", "text": "green", "rank": 3.0, "correct": 0.0},
         {**common, "id": "3", "text": "grey", "rank": 1.5, "correct": 0.0, "video": "gone.mp4"},
