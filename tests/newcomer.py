@@ -54,7 +54,7 @@ USING = (
     "clipbert data prepare custom qa --annotation_dir data/mine --output data/small --longest_edge 64",
     "clipbert data export custom qa --annotation_dir data/mine --output exported --media shards",
     "clipbert train video_qa video_qa_custom --data_dir exported --dataset hub --dataset_options {} --streaming true"
-    f" --output_dir runs/mine {START} --max_steps 2 --evaluate_every 2 --batch_size 2",
+    f" --output_dir runs/mine {START} --processor.size.longest_edge 64 --max_steps 2 --evaluate_every 2 --batch_size 2",
     "clipbert export runs/qa --format onnx --output exported_onnx",
     "clipbert convert --checkpoint published.pt --task multiple-choice --output converted --vocab vocab.txt",
     "clipbert push team/shapes --model runs/qa",

@@ -422,10 +422,13 @@ class ClipBertVisualEmbeddings(nn.Module):
             self.row_position_embeddings.num_embeddings,
             self.col_position_embeddings.num_embeddings,
         )
-        if rows > most_rows or columns > most_columns or size != self.LayerNorm.normalized_shape[0]:
+        is_larger = rows > most_rows or columns > most_columns
+        if is_larger or size != self.LayerNorm.normalized_shape[0]:
             raise InvalidInputError(
                 f"grid_features must have at most {most_rows} rows and {most_columns} columns and hidden size "
                 f"{self.LayerNorm.normalized_shape[0]}; got {rows}x{columns} of size {size}"
+                + "; smaller frames have fewer: the processor's size (longest_edge) is too large for this model"
+                * is_larger
             )
         # The modules are called, since weights that wait elsewhere (device_map) are fetched by a call.
         grid = grid + self.row_position_embeddings(torch.arange(rows, device=grid.device))[:, None]
