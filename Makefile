@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 # Each imports all there is and trains small models; a third would wait for two cores.
 TEST_PROCESSES ?= 2
 
-.PHONY: demo demo-retrieval claims claims-more test test-all test-lowest conformance coverage dist docs lint format clean
+.PHONY: demo demo-retrieval claims claims-more test test-all test-lowest conformance newcomer coverage dist docs lint format clean
 
 # Pre-train, fine-tune, evaluate and answer questions on the embedded data set; the result is in runs/demo.
 demo: $(INSTALLED)
@@ -54,6 +54,10 @@ test-lowest: $(INSTALLED)
 conformance: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/conformance/run.py
 
+# What a newcomer does, from an empty environment on; needs a package index and 15 GB. NEWCOMER=--pages: all pages too.
+newcomer: $(INSTALLED)
+	$(BIN)/python tests/newcomer.py $(NEWCOMER)
+
 # The source distribution and the wheel made from it, in dist/, checked as an index checks them; needs a package index.
 dist: $(INSTALLED)
 	$(BIN)/python -m pip install build twine
@@ -89,4 +93,4 @@ $(INSTALLED): pyproject.toml tests/requirements-media.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .conformance .lowest runs build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf $(VENV) .conformance .lowest .newcomer runs build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage

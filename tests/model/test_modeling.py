@@ -415,6 +415,7 @@ def wrong(**changes):
         (wrong(grid_features=torch.zeros(2, 1, 1, 2, 2, 32)), "both"),
         (wrong(pixel_values_videos=None, grid_features=torch.zeros(2, 1, 1, 2, 2, 31)), "hidden size 32; got .*31"),
         (wrong(pixel_values_videos=None, grid_features=torch.zeros(2, 1, 2, 2, 32)), "grid_features must have 6"),
+        (wrong(pixel_values_videos=None, grid_features=torch.zeros(2, 1, 1, 200, 2, 32)), "got 200x2 .*too large for"),
         (
             wrong(input_ids=torch.zeros(2, 3, 6, dtype=torch.long)),
             r"input_ids must have 2 dimensions \(texts, tokens\)",
