@@ -5,6 +5,9 @@ INSTALLED := $(VENV)/.installed
 # Each imports all there is and trains small models; a third would wait for two cores.
 TEST_PROCESSES ?= 2
 
+# In the order of the files: xdist would begin with those of many tests, and end with few long ones on one processor.
+BY_FILE := --dist loadfile --no-loadscope-reorder
+
 .PHONY: demo demo-retrieval claims claims-more test test-all test-lowest conformance newcomer coverage dist docs lint format clean
 
 # Pre-train, fine-tune, evaluate and answer questions on the embedded data set; the result is in runs/demo.
@@ -32,23 +35,23 @@ TOGETHER := $(APART:%=--ignore=%) $(PAGES:%=--ignore=%)
 
 # Lint, type-check, and the tests with coverage.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --cov --cov-report= $(TOGETHER)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(APART)) --dist loadfile --cov --cov-append --cov-report= $(APART)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(PAGES)) --dist loadfile --cov --cov-append --cov-report= $(PAGES)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) $(BY_FILE) --cov --cov-report= $(TOGETHER)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(APART)) $(BY_FILE) --cov --cov-append --cov-report= $(APART)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(PAGES)) $(BY_FILE) --cov --cov-append --cov-report= $(PAGES)
 	$(MAKE) --no-print-directory coverage
 
 # All of that and the long tests too, with what some tests skip where it is missing; torchcodec needs FFmpeg's libraries,
 # and the app's tests Chromium and its driver.
 test-all: lint
 	$(BIN)/python -m pip install --editable ".[dev,torchcodec,cluster,mteb,app]" deepspeed selenium
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "" --cov --cov-report= $(TOGETHER)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(APART)) --dist loadfile -m "" --cov --cov-append --cov-report= $(APART)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(PAGES)) --dist loadfile -m "" --cov --cov-append --cov-report= $(PAGES)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) $(BY_FILE) -m "" --cov --cov-report= $(TOGETHER)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(APART)) $(BY_FILE) -m "" --cov --cov-append --cov-report= $(APART)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(PAGES)) $(BY_FILE) -m "" --cov --cov-append --cov-report= $(PAGES)
 	$(MAKE) --no-print-directory coverage
 
 # The quick tests with the oldest dependencies that pyproject.toml allows; needs a package index and 8 GB.
 test-lowest: $(INSTALLED)
-	$(BIN)/python tests/lowest_versions.py -n $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python tests/lowest_versions.py -n $(TEST_PROCESSES) $(BY_FILE)
 
 # transformers' own tests on our classes, at the lowest and the newest version; needs a package index.
 conformance: $(INSTALLED)

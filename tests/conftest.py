@@ -25,6 +25,8 @@ if "CONFORMANCE_TESTS" not in os.environ:
 
 # With --doctest-modules pytest would import this file again, under a name that a folder's own has by then.
 collect_ignore = ["conftest.py"]
+# Nor is there an example in what drives a browser, which needs selenium.
+collect_ignore += ["browser_visitor.py"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
