@@ -33,12 +33,11 @@ APART := tests/export tests/examples/app tests/retrieval/test_video_index.py tes
 PAGES := tests/docs/test_snippets.py tests/docs/test_page_commands.py tests/docs/test_notebooks.py
 TOGETHER := $(APART:%=--ignore=%) $(PAGES:%=--ignore=%)
 
-# Lint, type-check, and the tests with coverage.
+# Lint, type-check, and the tests but for the long ones. Coverage is test-all's: measured, tests take 1.4 times as long.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) $(BY_FILE) --cov --cov-report= $(TOGETHER)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(APART)) $(BY_FILE) --cov --cov-append --cov-report= $(APART)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(PAGES)) $(BY_FILE) --cov --cov-append --cov-report= $(PAGES)
-	$(MAKE) --no-print-directory coverage
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) $(BY_FILE) $(TOGETHER)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(APART)) $(BY_FILE) $(APART)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(words $(PAGES)) $(BY_FILE) $(PAGES)
 
 # All of that and the long tests too, with what some tests skip where it is missing; torchcodec needs FFmpeg's libraries,
 # and the app's tests Chromium and its driver.
