@@ -56,7 +56,7 @@ test-lowest: $(INSTALLED)
 conformance: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/conformance/run.py
 
-# What a newcomer does, from an empty environment on; needs a package index and 15 GB. NEWCOMER=--pages: all pages too.
+# What a newcomer does, from an empty environment on; needs a package index and 15 GB. NEWCOMER=all: the pages too.
 newcomer: $(INSTALLED)
 	$(BIN)/python tests/newcomer.py $(NEWCOMER)
 

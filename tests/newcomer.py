@@ -1,8 +1,8 @@
-"""What a newcomer does, from nothing and in order, with seconds: python tests/newcomer.py [--pages].
+"""What a newcomer does, from nothing and in order, with seconds: python tests/newcomer.py [wheel|pages|all].
 
 The wheel is built and installed into an empty environment, with all that it needs from the package index. Each command
 of ``clipbert`` then runs on real videos and on models that it has trained; a model goes to a stand-in for the Hub and
-is loaded from there without this package. With ``--pages``, the repository is cloned, ``make demo`` sets it up, and
+is loaded from there without this package. For the pages the repository is cloned, ``make demo`` sets it up, and
 the commands and programs of README and of every page run as their tests do. The table is ``transcript.md`` in
 ``.newcomer``; all that commands print is in ``transcript.log`` there.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ import time
 import venv
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree import ElementTree
 
 sys.path.insert(0, str(Path(__file__).parent))
 from hub_server import Repository, serve
@@ -102,13 +102,6 @@ class Transcript:
         sys.stdout.write(f"{self.rows[-1][1]:7.1f} s  {'' if status == 0 else f'STATUS {status}  '}{command[:150]}\n")
         sys.stdout.flush()
 
-    def save(self) -> int:
-        """Write the table; returns how many commands failed."""
-        lines = ["| command | seconds | status |", "|---|---|---|"]
-        lines += [f"| `{command.strip()}` | {seconds:.1f} | {status} |" for command, seconds, status in self.rows]
-        (FOLDER / "transcript.md").write_text("\n".join(lines) + "\n", "utf-8")
-        return sum(status != 0 for _, _, status in self.rows)
-
 
 def wheel() -> Path:
     """Built from the checkout."""
@@ -155,56 +148,58 @@ def wheel_alone(transcript: Transcript, built: Path) -> None:
     transcript.run(ask, environment=environment)
     transcript.run("pip uninstall -q -y clipbert_hf", environment=environment)
     program = ALONE.format(model="team/shapes", videos=["bikes.mp4", "bigbuckbunny.mp4"] * 4)
-    transcript.run(
-        f"python -c {shlex.quote(program)}", environment={**transcript.environment, **environment, **_hub(transcript)}
-    )
+    by_name = {**transcript.environment, "PATH": environment["PATH"]}
+    transcript.run(f"python -c {shlex.quote(program)}", environment=by_name)
 
 
-def _hub(transcript: Transcript) -> dict[str, str]:
-    return {key: value for key, value in transcript.environment.items() if key.startswith("HF_") or key == "NO_PROXY"}
-
-
-def pages(transcript: Transcript) -> None:
+def pages() -> list[tuple[str, float, int]]:
     """A clone, its two commands, and every page."""
     clone = FOLDER / "clone"
     shutil.rmtree(clone, ignore_errors=True)
     plain = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    transcript.run(f"git clone -q {ROOT} {clone}", environment=plain)
-    transcript.run("make .venv/.installed", at=clone, environment=plain)
-    transcript.run("make demo", at=clone, environment=plain)
+    transcript = Transcript(FOLDER, plain)
+    transcript.run(f"git clone -q {ROOT} {clone}")
+    transcript.run("make .venv/.installed", at=clone)
+    transcript.run("make demo", at=clone)
+    transcript.run("make docs", at=clone)
     for test in ("test_page_commands", "test_snippets", "test_notebooks"):
-        start = time.monotonic()
-        command = f".venv/bin/python -m pytest -q tests/docs/{test}.py --durations=0 --durations-min=0"
-        done = subprocess.run(shlex.split(command), cwd=clone, capture_output=True, text=True, check=False, env=plain)
-        with (FOLDER / "transcript.log").open("a", encoding="utf-8") as log:
-            log.write(f"\n$ {command}\n{done.stdout}{done.stderr}")
-        for seconds, page in sorted(re.findall(r"([\d.]+)s call .*\[(.+)\]", done.stdout), key=lambda row: row[1]):
-            transcript.rows.append((f"{test}: {page}", float(seconds), done.returncode))
-        sys.stdout.write(f"{time.monotonic() - start:7.1f} s  {command}: {done.stdout.strip().splitlines()[-1]}\n")
+        report = FOLDER / f"{test}.xml"
+        transcript.run(f".venv/bin/python -m pytest -q tests/docs/{test}.py --junit-xml {report}", at=clone)
+        status = transcript.rows[-1][2]
+        for case in ElementTree.parse(report).iter("testcase"):
+            transcript.rows.append((f"{test}: {case.get('name')}", float(case.get("time", 0)), status))
+    return transcript.rows
 
 
-def main() -> int:
-    """Run all; the exit status is that of the worst."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--pages", action="store_true", help="also a clone, make demo, and every page")
-    options = parser.parse_args()
-    home = FOLDER / "home"
+def the_wheel(home: Path) -> list[tuple[str, float, int]]:
+    """Every command from the wheel, in an empty environment."""
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    (FOLDER / "transcript.log").unlink(missing_ok=True)
     media(home)
     built = wheel()
     with serve(Repository("team/shapes", kind="models")) as hub:
-        environment = {**hub.environment(FOLDER / "hf"), **fresh("full")}
-        transcript = Transcript(home, environment)
+        transcript = Transcript(home, {**hub.environment(FOLDER / "hf"), **fresh("full")})
         transcript.run(f"pip install -q '{built}[train,search,export]'")
         for command in (*TRAINING, *USING):
             transcript.run(command)
         wheel_alone(transcript, built)
-    if options.pages:
-        pages(transcript)
-    failed = transcript.save()
-    sys.stdout.write(f"{len(transcript.rows)} commands, {failed} failed; {FOLDER / 'transcript.md'}\n")
+    return transcript.rows
+
+
+def main() -> int:
+    """Run what is asked for; the exit status tells whether a command failed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("part", nargs="?", choices=["wheel", "pages", "all"], default="wheel")
+    part = parser.parse_args().part
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / "transcript.log").unlink(missing_ok=True)
+    rows = the_wheel(FOLDER / "home") if part != "pages" else []
+    rows += pages() if part != "wheel" else []
+    lines = ["| command | seconds | status |", "|---|---|---|"]
+    lines += [f"| `{command.strip()}` | {seconds:.1f} | {status} |" for command, seconds, status in rows]
+    (FOLDER / "transcript.md").write_text("\n".join(lines) + "\n", "utf-8")
+    failed = sum(status != 0 for _, _, status in rows)
+    sys.stdout.write(f"{len(rows)} commands, {failed} failed; {FOLDER / 'transcript.md'}\n")
     return int(failed > 0)
 
 
