@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,5 +78,5 @@ class KeptScores:
     def remove(self) -> None:
         """Delete them, when all processes have all scores; another process may do so at the same time."""
         shutil.rmtree(self.blocks.folder, ignore_errors=True)
-        if self.blocks.folder.parent.exists() and not any(self.blocks.folder.parent.iterdir()):
-            shutil.rmtree(self.blocks.folder.parent, ignore_errors=True)
+        with suppress(OSError):  # it holds other scores, or another process has removed it
+            self.blocks.folder.parent.rmdir()
