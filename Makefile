@@ -2,8 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Each imports all there is. One more than the two cores of a small machine: tests that start processes wait for them.
-TEST_PROCESSES ?= 3
+# Each imports all there is and trains small models; a third takes as long on two cores.
+TEST_PROCESSES ?= 2
 
 # In the order of the files: xdist would begin with those of many tests, and end with few long ones on one processor.
 BY_FILE := --dist loadfile --no-loadscope-reorder
