@@ -16,7 +16,7 @@ import numpy as np
 
 from .clips import ClipSamples
 from .row_tables import Row
-from .rows import as_rows, compact_places, group_by_video
+from .rows import as_rows, compact_places, group_by_codes
 
 # Where wrong captions come from: other videos; the data set's own, else the most alike of other videos; other videos of
 # the batch.
@@ -65,9 +65,9 @@ class CaptionPool:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = as_rows(rows)
-        #: The rows of each video.
-        self.groups = group_by_video(self.rows)
         codes, videos = self.rows.codes("video")
+        #: The rows of each video.
+        self.groups = group_by_codes(self.rows, codes, len(videos))
         self._numbers = {video: number for number, video in enumerate(videos)}
         sources, names = self.rows.codes("source")
         firsts = self.groups.first_places()

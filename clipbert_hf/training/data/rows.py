@@ -337,9 +337,14 @@ def group_by_video(rows: Sequence[Row]) -> Groups:
     """
     found = as_rows(rows)
     codes, videos = found.codes("video")
+    return group_by_codes(found, codes, len(videos))
+
+
+def group_by_codes(rows: Rows, codes: np.ndarray, groups: int) -> Groups:
+    """The rows of each code, as :meth:`Rows.codes` numbers them, from 0 to ``groups - 1``."""
     order = compact_places(np.argsort(codes, kind="stable"), len(codes))
-    starts = np.searchsorted(codes[order], np.arange(len(videos)))
-    return Groups(found, order, starts)
+    starts = np.searchsorted(codes[order], np.arange(groups))
+    return Groups(rows, order, starts)
 
 
 def compact_places(places: np.ndarray, rows: int) -> np.ndarray:
