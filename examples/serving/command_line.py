@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 import uvicorn
-from transformers.utils import logging as transformers_logging
 
+from clipbert_command_line.actions.models import quiet
 from clipbert_hf import ClipBertError
 from examples.serving.models import kind_of
 from examples.serving.service import Service
@@ -72,8 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     command = read_arguments(arguments)
     settings = command.settings
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    quiet()
     if command.threads is not None:
         torch.set_num_threads(command.threads)
     failures: list[Exception] = []

@@ -5,19 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from huggingface_hub.errors import HFValidationError
-from safetensors import SafetensorError
 from transformers import pipeline
 
-from clipbert_hf import (
-    ClipBertConfig,
-    ClipBertForMultipleChoice,
-    ClipBertForVideoQuestionAnswering,
-    ClipBertForVideoTextRetrieval,
-    ClipBertProcessor,
-    InvalidInputError,
-)
+from clipbert_command_line.actions.models import CLASSES, load, loading
+from clipbert_hf import ClipBertConfig, InvalidInputError
 
 
 @dataclass(frozen=True)
@@ -25,30 +16,21 @@ class Kind:
     """A kind of model.
 
     Args:
-        name: Its endpoint.
+        name: Its endpoint, as the command that takes it is called.
         task: Its pipeline.
-        model_class: Its class.
         example: What is asked of a black picture once the model is loaded, to see that it works.
     """
 
     name: str
     task: str
-    model_class: Any
     example: dict[str, Any]
 
 
 KINDS = (
-    Kind("ask", "video-question-answering", ClipBertForVideoQuestionAnswering, {"question": "what is it ?"}),
-    Kind(
-        "choose",
-        "video-multiple-choice",
-        ClipBertForMultipleChoice,
-        {"question": "what is it ?", "choices": ["a", "b"]},
-    ),
-    Kind("match", "video-text-matching", ClipBertForVideoTextRetrieval, {"text": ["a video"]}),
+    Kind("ask", "video-question-answering", {"question": "what is it ?"}),
+    Kind("choose", "video-multiple-choice", {"question": "what is it ?", "choices": ["a", "b"]}),
+    Kind("match", "video-text-matching", {"text": ["a video"]}),
 )
-# What is raised for files that are missing, torn, or those of something else.
-LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, HFValidationError, SafetensorError)
 
 
 def kind_of(model: str) -> Kind:
@@ -60,15 +42,13 @@ def kind_of(model: str) -> Kind:
     Raises:
         InvalidInputError: If there is no such model, or a server has no use for it.
     """
-    try:
+    with loading(model):
         found, _ = ClipBertConfig.get_config_dict(model)
-    except LOADING_ERRORS as error:
-        raise InvalidInputError(f"--model {model}: {' '.join(str(error).split())}") from error
     name = (found.get("architectures") or ["no class"])[0]
     for kind in KINDS:
-        if kind.model_class.__name__ == name:
+        if CLASSES[kind.name].__name__ == name:
             return kind
-    known = ", ".join(kind.model_class.__name__ for kind in KINDS)
+    known = ", ".join(CLASSES[kind.name].__name__ for kind in KINDS)
     raise InvalidInputError(f"--model {model}: expected one of {known}; its config.json names {name}")
 
 
@@ -84,10 +64,5 @@ def load_pipeline(kind: Kind, model: str, *, device: str | None, dtype: str | No
     Raises:
         InvalidInputError: If it cannot be loaded.
     """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    try:
-        loaded = kind.model_class.from_pretrained(model, dtype=dtype).eval().to(place)
-        processor = ClipBertProcessor.from_pretrained(model)
-    except LOADING_ERRORS as error:
-        raise InvalidInputError(f"--model {model}: cannot be loaded: {' '.join(str(error).split())}") from error
-    return pipeline(kind.task, model=loaded, processor=processor, device=place)
+    loaded, processor = load(kind.name, model, device=device, dtype=dtype)
+    return pipeline(kind.task, model=loaded, processor=processor, device=loaded.device)
