@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from urllib.request import urlopen
 import pytest
 from app_fixtures import ANSWERS, QUESTION, app_home
 from documentation import blocks
+from forked_runs import free_port
 from script_runs import ROOT
 
 pytest.importorskip("gradio", reason='the page needs gradio: pip install "clipbert_hf[app]"')
@@ -33,12 +33,6 @@ from examples.app.video_app.serving import serve
 from examples.app.video_app.settings import Settings
 
 __all__ = ["app_home"]
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
