@@ -162,6 +162,11 @@ def load_splits(settings: DataSettings, config: str, *, needed: str | None = Non
 
 def load_source(source: DataSource, config: str, *, needed: str | None = None, streaming: bool = False) -> Splits:
     """Load one data set; see :func:`load_splits`. Only ``hub`` can be streamed: the others lie on a disk."""
+    splits = _loaded(source, config, needed, streaming)
+    return {split: rows.numbered("video") for split, rows in splits.items()}
+
+
+def _loaded(source: DataSource, config: str, needed: str | None, streaming: bool) -> Splits:
     if source.dataset == HUB:
         options = build(HubOptions, source.dataset_options, "dataset_options")
         config_given = source.dataset_config

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipbert_hf.training.data.loaders import VideoDataset
+from clipbert_hf.training.data.row_tables import RowTable
 from clipbert_hf.training.data.rows import Groups, Rows, as_groups, as_rows, group_by_video, group_rows, join_rows
 
 LISTS = [
@@ -131,6 +132,32 @@ def test_what_a_worker_is_sent_is_small(on_disk: Rows) -> None:
     assert len(sent) < 4000 * 4 + 4 * 8 + 2500  # an index a row, and the names of files and columns
     again: Groups = pickle.loads(sent)  # noqa: S301 (made here)
     assert [*again] == [*groups]
+
+
+def test_videos_that_repeat_are_kept_once(on_disk: Rows) -> None:
+    """Rows, groups and what a worker is sent are the same; of a column in place of which there is an image's, both."""
+    kept = on_disk.numbered("video")
+    (table,) = kept.tables
+    assert isinstance(table, RowTable)
+    assert set(table.replaced) == {"video"}
+    assert [*kept] == [*on_disk]
+    for rows in (kept, kept.numbered("video"), pickle.loads(pickle.dumps(kept))):  # noqa: S301 (made here)
+        codes, videos = rows.codes("video")
+        assert codes.tolist() == on_disk.codes("video")[0].tolist()
+        assert videos == on_disk.codes("video")[1]
+    assert [*kept.select(np.array([3999, 0])).values("video")] == ["a.mp4", "a.mp4"]
+    assert kept.with_column("video", ["new.mp4"] * 4000)[5]["video"] == "new.mp4"
+    images = in_memory([{"id": "0", "image": "a.jpg"}, {"id": "1", "image": None}] * 3).also_called("video", "image")
+    assert [*images.numbered("video")] == [*images]
+    assert set(images.numbered("video").tables[0].replaced) == {"image", "video"}  # type: ignore[union-attr]
+
+
+def test_what_hardly_repeats_stays_where_it_is() -> None:
+    rows = in_memory([{"video": name} for name in "abca"])
+    assert rows.numbered("video").tables[0].replaced == {}  # type: ignore[union-attr]
+    assert rows.numbered("caption")[0] == {"video": "a"}
+    assert len(in_memory([{"video": "a"}])[:0].numbered("video")) == 0
+    assert [*as_rows(LISTS).numbered("video")] == LISTS
 
 
 def test_a_fingerprint_knows_rows_and_groups(on_disk: Rows, tmp_path: Path) -> None:
