@@ -8,11 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from accelerate.data_loader import BatchSamplerShard
 from forked_runs import ForkedRun, free_port
@@ -164,29 +166,76 @@ def test_a_joined_stream_killed_and_resumed_ends_as_if_it_was_not(processes: int
     assert_same_run(runs.killed(tmp_path, "embed", processes, *more), runs.whole("embed", processes, *more))
 
 
+class Machines:
+    """Two launches with a process each, as on two machines: the second reads a copy of the shards.
+
+    Args:
+        runs: Whose options they have.
+        form: Of the data.
+        folder: For the copy, caches and the output, which both write to.
+    """
+
+    def __init__(self, runs: Runs, form: str, folder: Path) -> None:
+        self.runs, self.form, self.folder, self.output = runs, form, folder, folder / "out"
+        shards = runs.forms(form)[5]
+        self.shards = [shards, shutil.copytree(shards, folder / "copy")]
+
+    def launch(self) -> list[subprocess.Popen[str]]:
+        """Start the run on both, or continue it."""
+        place = ["--main_process_ip", "127.0.0.1", "--main_process_port", str(free_port()), "--num_processes", "2"]
+        launches = []
+        for rank, shards in enumerate(self.shards):
+            options = [*self.runs.options(self.output, self.form, 2), *STREAMED, "--data_dir", shards]
+            script = [EXAMPLES / "run_video_qa.py", "video_qa_moving_shapes", *options]
+            launch = [sys.executable, "-m", "accelerate.commands.launch", *place, "--machine_rank", rank]
+            launch += ["--config_file", EXAMPLES / "accelerate_configs" / "multi_node.yaml", *script]
+            environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+            environment["HF_DATASETS_CACHE"] = str(self.folder / f"cache_{rank}")
+            how: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+            launches.append(subprocess.Popen([*map(str, launch)], env=environment, text=True, **how))
+        return launches
+
+    def lose(self, launches: Sequence[subprocess.Popen[str]], lost: int) -> str:
+        """Kill all processes of a machine after the second checkpoint.
+
+        Returns:
+            What the other one wrote, which ends by itself with an error.
+        """
+        while not checkpoint_path(self.output, 2).exists():
+            assert all(launch.poll() is None for launch in launches)
+            time.sleep(0.01)
+        machine = psutil.Process(launches[lost].pid)
+        for process in (
+            *machine.children(recursive=True),
+            machine,
+        ):  # in sessions of their own
+            process.kill()
+        other = launches[1 - lost]
+        text = other.communicate(timeout=120)[0]
+        assert other.returncode not in (0, None)
+        return text
+
+
 @pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("form", IN_SHARDS)
 def test_two_machines_stream_what_two_processes_do(form: str, runs: Runs, tmp_path: Path) -> None:
-    """Two launches with a process each, as on two machines; the second reads a copy of the shards."""
-    copy = shutil.copytree(runs.forms(form)[5], tmp_path / "copy")
-    place = ["--main_process_ip", "127.0.0.1", "--main_process_port", str(free_port()), "--num_processes", "2"]
-    launches = []
-    for rank, folder in enumerate((runs.forms(form)[5], copy)):
-        options = [*runs.options(tmp_path / "out", form, 2), *STREAMED, "--data_dir", folder]
-        script = [EXAMPLES / "run_video_qa.py", "video_qa_moving_shapes", *options]
-        launch = [sys.executable, "-m", "accelerate.commands.launch", *place, "--machine_rank", rank]
-        launch += ["--config_file", EXAMPLES / "accelerate_configs" / "multi_node.yaml", *script]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-        environment["HF_DATASETS_CACHE"] = str(tmp_path / f"cache_{rank}")
-        launches.append(
-            subprocess.Popen(
-                [*map(str, launch)], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-            )
-        )
-    for process in launches:
+    machines = Machines(runs, form, tmp_path)
+    for process in machines.launch():
         finish(process)
-    assert_same_run(tmp_path / "out", runs.whole("embed", 2, *STREAMED))
+    assert_same_run(machines.output, runs.whole("embed", 2, *STREAMED))
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_machine_is_lost_and_both_go_on(lost: int, runs: Runs, tmp_path: Path) -> None:
+    machines = Machines(runs, "tar", tmp_path)
+    assert "Error" in machines.lose(machines.launch(), lost)
+    assert not (machines.output / "results.json").exists()
+    for process in machines.launch():
+        finish(process)
+    assert_same_run(machines.output, runs.whole("embed", 2, *STREAMED))
 
 
 def joined(forms: Callable[[str], list[str]], *names: str) -> list[str]:
