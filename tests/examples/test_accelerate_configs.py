@@ -128,6 +128,7 @@ def assert_close(folder: Path, expected: dict[str, torch.Tensor], *, atol: float
 
 
 @pytest.mark.slow
+@pytest.mark.long  # evaluations in two processes of FSDP2 are in make test
 def test_fsdp2(small_data: Path, pretrained: Path, trained: dict[str, torch.Tensor], tmp_path: Path) -> None:
     before = ClipBertForVideoQuestionAnswering.from_pretrained(pretrained).state_dict()
     assert any((trained[name] - before[name]).abs().max() > 1e-3 for name in trained if name in before)

@@ -105,6 +105,8 @@ def test_equal_clips_are_encoded_once(exported):
     )
 
 
+@pytest.mark.slow
+@pytest.mark.long  # another export
 def test_int8_is_close(saved, tmp_path, exported):
     (report,) = export_model(saved, tmp_path / "int8", part="pairs", precision="int8")
     assert report.precision == "int8"
@@ -124,7 +126,7 @@ def test_int8_is_close(saved, tmp_path, exported):
 @pytest.mark.parametrize(
     ("file_format", "model_class", "options"),
     [
-        ("torch", ClipBertForVideoQuestionAnswering, {}),
+        pytest.param("torch", ClipBertForVideoQuestionAnswering, {}, marks=[pytest.mark.slow, pytest.mark.long]),
         ("openvino", ClipBertForMultipleChoice, {"score_aggregation": "max"}),
         pytest.param("openvino", ClipBertForVideoQuestionAnswering, {}, marks=[pytest.mark.slow, pytest.mark.long]),
         pytest.param("torch", ClipBertForMultipleChoice, {}, marks=[pytest.mark.slow, pytest.mark.long]),

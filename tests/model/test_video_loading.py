@@ -52,7 +52,7 @@ class Numbers(Dataset[tuple[int, int, int]]):
         return number, read_number(read_video_frames(path, [number])[0]), os.getpid()
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("start", ["fork", "forkserver", pytest.param("spawn", marks=pytest.mark.long)])
 def test_workers_read_the_right_frames_however_they_are_started(start: str, paths: list[Path]) -> None:
     # The parent has decoded, and holds an open reader, when the workers start.
     with open_video(paths[0]) as held:

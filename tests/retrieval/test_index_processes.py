@@ -59,7 +59,7 @@ def test_a_killed_build_goes_on(index, uninterrupted, folder, model, tmp_path):
     uri = tmp_path / "index"
     generator = np.random.default_rng(0)
     kept = 0
-    for number in range(3):
+    for number in range(2):
         process = start_build(folder, uri, model)
         while process.is_alive() and len(rows_there(uri)) <= number:
             time.sleep(0.005)

@@ -129,7 +129,9 @@ TWO_AND_ONE = [2, pytest.param(1, marks=pytest.mark.long)]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", ONE_AND_TWO)
-@pytest.mark.parametrize("form", ["files", *IN_SHARDS, *(pytest.param(f, marks=pytest.mark.long) for f in IN_FILES)])
+@pytest.mark.parametrize(
+    "form", [*IN_SHARDS, *(pytest.param(form, marks=pytest.mark.long) for form in ("files", *IN_FILES))]
+)
 def test_each_form_killed_and_resumed_ends_as_the_files_do(
     form: str, processes: int, runs: Runs, tmp_path: Path
 ) -> None:

@@ -50,7 +50,7 @@ def outcome(output: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.long)])
 def test_killed_at_random_moments(
     times: int, start: Callable[[Path], ForkedRun], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

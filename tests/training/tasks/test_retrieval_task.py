@@ -23,7 +23,7 @@ from examples import run_multiple_choice, run_retrieval
 
 SCRIPTS = [
     ("run_retrieval.py", "retrieval_moving_shapes.yaml"),
-    ("run_multiple_choice.py", "multiple_choice_moving_shapes.yaml"),
+    pytest.param("run_multiple_choice.py", "multiple_choice_moving_shapes.yaml", marks=pytest.mark.long),
 ]
 QUICK = ["--tracker", "none", "--num_workers", "0", "--dataset_options", "{}"]
 
