@@ -37,6 +37,17 @@ class _Column:
         return self._pieces[piece][index - self._starts[piece]].as_py()
 
 
+class _NumberedColumn:
+    """The same of :meth:`RowTable.numbered`; Arrow takes four times as long to look a number up."""
+
+    def __init__(self, array: pa.ChunkedArray) -> None:
+        [piece] = array.chunks
+        self.numbers, self.dictionary = piece.indices.to_numpy(), piece.dictionary
+
+    def value(self, index: int) -> Any:
+        return self.dictionary[int(self.numbers[index])].as_py()
+
+
 @dataclass(frozen=True)
 class Embedded:
     """Where the videos of a table are embedded, as ``{"bytes", "path"}``.
@@ -80,7 +91,7 @@ class RowTable:
         media = [] if embedded is None else ["video"]
         own = [*self.columns, *media, *self.replaced, *([] if source is None else ["source"])]
         self.names = tuple(dict.fromkeys(own))
-        self._arrays: dict[str, _Column] = {}
+        self._arrays: dict[str, _Column | _NumberedColumn] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_arrays": {}}
@@ -166,7 +177,8 @@ class RowTable:
         """What some rows have in a column."""
         if not isinstance(indices, range) or self._is_constant(name):
             return [self.value(int(index), name) for index in indices]
-        found = self._array(name).slice(indices.start, len(indices)).to_pylist()
+        array = self._array(name).slice(indices.start, len(indices))
+        found = (array.cast(self.type_of(name)) if self._is_numbered(name) else array).to_pylist()
         if name == "video":
             return [self._video(value, index) for value, index in zip(found, indices, strict=True)]
         return found if self.source is None or name != "id" else [f"{self.source}/{value}" for value in found]
@@ -183,10 +195,9 @@ class RowTable:
 
     def _raw_codes(self, name: str) -> tuple[np.ndarray, list[Any]]:
         """The same with the values as they are in the table."""
-        array = self._array(name)
-        if name in self.replaced and pa.types.is_dictionary(array.type):  # of numbered()
-            [piece] = array.chunks
-            return piece.indices.to_numpy(), piece.dictionary.to_pylist()
+        if self._is_numbered(name):
+            numbered = _NumberedColumn(self.replaced[name])
+            return numbered.numbers, numbered.dictionary.to_pylist()
         numbers: dict[Any, int] = {}
         codes = np.empty(len(self), dtype=np.int32)
         for first in range(0, len(self), _ENCODED):
@@ -214,10 +225,14 @@ class RowTable:
         """Whether all rows have the same there: the name of their data set, or nothing."""
         return name not in self.names or (name == "source" and self.source is not None)
 
-    def _column(self, name: str) -> _Column:
+    def _is_numbered(self, name: str) -> bool:
+        return name in self.replaced and pa.types.is_dictionary(self.replaced[name].type)
+
+    def _column(self, name: str) -> _Column | _NumberedColumn:
         column = self._arrays.get(name)
         if column is None:
-            column = self._arrays[name] = _Column(self._array(name))
+            array = self._array(name)
+            column = self._arrays[name] = (_NumberedColumn if self._is_numbered(name) else _Column)(array)
         return column
 
     def _array(self, name: str) -> pa.ChunkedArray:
