@@ -105,8 +105,8 @@ class Scale:
 FULL = Scale(
     seeds=(42, 43, 44),
     train=1000,
-    test={"qa": 300, "retrieval": 500},
-    steps={"pretraining": 400, "language": 400, "qa": 200, "retrieval": 300},
+    test={"qa": 300, "retrieval": 800},
+    steps={"pretraining": 400, "language": 400, "qa": 200, "retrieval": 600},
     batch={"pretraining": 16, "language": 64, "qa": 16, "retrieval": 8},
     gallery=25,
 )
