@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .clips import ClipSamples
+from .numbered_names import NumberedNames
 from .row_tables import Row
 from .rows import as_rows, compact_places, group_by_codes
 
@@ -68,7 +69,7 @@ class CaptionPool:
         codes, videos = self.rows.codes("video")
         #: The rows of each video.
         self.groups = group_by_codes(self.rows, codes, len(videos))
-        self._numbers = {video: number for number, video in enumerate(videos)}
+        self._numbers = NumberedNames(videos)
         sources, names = self.rows.codes("source")
         firsts = self.groups.first_places()
         self._source = sources[firsts]  # of a video: that of its first row

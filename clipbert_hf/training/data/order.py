@@ -37,9 +37,10 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     def order(self) -> np.ndarray:
         """The samples of the epoch, each once."""
-        if not self.shuffle:
-            return np.arange(self.length)
-        return np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        places = np.arange(self.length, dtype=np.int32 if self.length < 2**31 else np.int64)
+        if self.shuffle:
+            np.random.default_rng([self.seed, self.epoch]).shuffle(places)
+        return places
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return ((self.epoch, int(index)) for index in self.order())
