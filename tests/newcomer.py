@@ -196,7 +196,9 @@ def main() -> int:
     rows = the_wheel(FOLDER / "home") if part != "pages" else []
     rows += pages() if part != "wheel" else []
     lines = ["| command | seconds | status |", "|---|---|---|"]
-    lines += [f"| `{command.strip()}` | {seconds:.1f} | {status} |" for command, seconds, status in rows]
+    for command, seconds, status in rows:
+        on_one_line = " ".join(command.split()).replace("|", "\\|")
+        lines.append(f"| `{on_one_line}` | {seconds:.1f} | {status} |")
     (FOLDER / "transcript.md").write_text("\n".join(lines) + "\n", "utf-8")
     failed = sum(status != 0 for _, _, status in rows)
     sys.stdout.write(f"{len(rows)} commands, {failed} failed; {FOLDER / 'transcript.md'}\n")
