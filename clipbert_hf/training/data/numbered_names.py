@@ -11,7 +11,7 @@ import numpy as np
 class NumberedNames:
     """Finds the number of a name: its place among names that differ.
 
-    A dictionary takes about 250 bytes a path, and a worker that is forked copies what of it is looked up. Here a name
+    A dictionary takes 170 bytes a path, and a worker that is forked copies what of it is looked up. Here a name
     is a hash of eight bytes, the same in every process, in an array that workers share.
 
     Args:

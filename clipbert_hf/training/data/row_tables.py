@@ -124,7 +124,7 @@ class RowTable:
         """The same rows, and in memory each value of a column of texts once and for each row its number.
 
         Where values repeat, such as the path of an image with many captions, that is a few bytes a row. Reading rows
-        of a file in random order maps all of it in the end: 400 MB of paths for six million rows.
+        of a file in random order maps all of it in the end: 200 MB for six million short paths.
         """
         is_media = name == "video" and self.embedded is not None
         if is_media or name not in self.columns or name in self.replaced or not pa.types.is_string(self.type_of(name)):
