@@ -23,7 +23,7 @@ retrieval, where nothing else is said) and batches ({qa_batch} and {retrieval_ba
 what fits into the time. There is no validation split: the latest weights are tested, once. What short training does
 not reach counts as it is. One choice was changed after results were seen, for all settings alike: retrieval had half
 the steps at first and was tested on 500 other videos, seeds were up to 47 points apart, and three claims about it
-could not be decided within ± 12 points.
+were undecided within ± 8 to ± 12 points.
 
 **Figures** are in points of 100, with 16 inference clips where nothing else is said: mean over seeds, ± standard
 deviation between seeds, [95 % interval by drawing videos and seeds again, {draws:,} times]. Differences are paired by

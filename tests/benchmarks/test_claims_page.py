@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from script_runs import ROOT
 
 from benchmarks.claims.__main__ import all_points, main
 from benchmarks.claims.decisions import Claim, difference
@@ -90,6 +91,19 @@ def test_the_page_says_all_of_it_from_the_saved_results(results: Results, tmp_pa
     assert "mean nothing" in page([POINT], [], loaded, QUICK, quick=True)
 
 
+def test_the_published_page_is_that_of_its_raw_results() -> None:
+    docs = ROOT / "docs"
+    published = Results.load(docs / "claims.json", draws=FULL.draws)
+    there = {run["setting"] for run in published.rows}
+    done = [point for point in all_points() if all(setting.name in there for setting in point.settings)]
+    absent = [point for point in all_points() if point not in done]
+    assert page(done, absent, published, FULL, quick=False) == (docs / "claims.md").read_text("utf-8")
+    for point in done:
+        assert (docs / "figures" / f"claims_{point.number}.png").exists()
+        for setting in point.settings:
+            assert sorted(run["seed"] for run in published.of(setting.name)) == [*FULL.seeds]
+
+
 def test_pictures(results: Results, tmp_path: Path) -> None:
     assert told_of([POINT, CURVES], (1, 16)) == [("good", METRIC), ("bad", METRIC), ("good", "accuracy@1")]
     for point in (POINT, CURVES):
@@ -164,7 +178,7 @@ def test_a_folder_is_never_taken_for_a_run_with_other_settings(tmp_path: Path) -
 def test_the_plan_fits_into_the_time(points: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--plan", "--points", points, "--processes", "2", "--work", str(tmp_path)]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert 10 < int(last.split("about ")[1].split(" minutes")[0]) <= 100, last
+    assert 10 < int(last.split("about ")[1].split(" minutes")[0]) <= 115, last
     assert not any(tmp_path.iterdir())
 
 
