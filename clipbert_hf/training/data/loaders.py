@@ -18,7 +18,7 @@ from ..recipe import ScriptSettings
 from .order import EpochSampler, Part, StreamSampler
 from .prepared import check_prepared_size, preparations
 from .row_tables import Row, RowTable
-from .rows import Groups, as_groups
+from .rows import Groups, as_groups, give_back_memory
 from .workers import batches_ahead, choose_workers
 
 # So many videos in a row that cannot be read are no accident.
@@ -62,6 +62,7 @@ class VideoDataset(Dataset[Any]):
         digest = hashlib.sha256(self.groups.fingerprint().encode())
         for how in preparations(self.groups.video_files()):
             digest.update(how.encode())
+        give_back_memory(len(self.groups.rows))  # of the paths of all videos
         return digest.hexdigest()[:16] + (f" {self.order}" if self.order else "")
 
     def __getitem__(self, position: tuple[int, int]) -> tuple[Any, list[Unreadable]]:
@@ -144,6 +145,7 @@ def create_loader(
         blank=blank if skips and not training else None,
         order=sampler.described,
     )
+    give_back_memory(len(groups.rows))  # before there are workers
     return DataLoader(
         dataset,
         batch_size=batch_size,

@@ -205,8 +205,7 @@ class Rows(Sequence[Row]):
                 if first % (_MAPPED_BLOCKS * _BLOCK) == 0:
                     table = table.mapped_anew()
                 yield table, indices[first : first + _BLOCK]
-        if len(self) > _BLOCK:
-            _give_back_memory()
+        give_back_memory(len(self))
 
     def _runs(self) -> Iterator[tuple[RowTable | ListTable, Sequence[int] | np.ndarray]]:
         """Rows that follow each other in one table, by their numbers there."""
@@ -221,11 +220,13 @@ class Rows(Sequence[Row]):
                 yield self.tables[number], self._indices[first:end] - self._starts[number]
 
 
-def _give_back_memory() -> None:
-    """Give the system what Arrow and the C library keep for later after a pass over many rows.
+def give_back_memory(rows: int) -> None:
+    """Give the system what Arrow and the C library keep for later after work on so many rows, if they are many.
 
-    Workers that are forked then would hold it too: 110 MB for six million rows. Only glibc has to be asked.
+    Workers that are forked then would hold it too: 70 to 110 MB for six million rows. Only glibc has to be asked.
     """
+    if rows <= _BLOCK:
+        return
     pa.default_memory_pool().release_unused()
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
