@@ -29,16 +29,26 @@ TINY = [
 SHORT = ["--threads", "1", "--batch_size", "4", "--max_steps", "8", "--evaluate_every", "4", "--checkpoint_every", "1"]
 
 
-def launch(script: str, recipe: str, *overrides: str | Path, processes: int = 1) -> subprocess.Popen[str]:
-    """Start a script with ``accelerate launch``, on the CPU."""
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes)]
-    # With --cpu and two processes accelerate starts one; with --multi_gpu and the variable two, on the CPU.
-    command += ["--cpu"] if processes == 1 else ["--multi_gpu", "--main_process_port", "0"]
-    command += [str(EXAMPLES / script), str(RECIPES / recipe), *map(str, overrides)]
+def accelerate_launch(*arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
+    """Start ``accelerate launch`` on the CPU, in a session of its own; `variables` of the environment beside."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     return subprocess.Popen(
-        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        command,
+        env={**environment, **variables},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
+
+
+def launch(script: str, recipe: str, *overrides: str | Path, processes: int = 1) -> subprocess.Popen[str]:
+    """Start a script with ``accelerate launch``, on the CPU."""
+    # With --cpu and two processes accelerate starts one; with --multi_gpu and the variable two, on the CPU.
+    how = ["--cpu"] if processes == 1 else ["--multi_gpu", "--main_process_port", "0"]
+    place = ["--num_processes", str(processes), *how]
+    return accelerate_launch(*place, EXAMPLES / script, RECIPES / recipe, *overrides)
 
 
 def finish(process: subprocess.Popen[str]) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from accelerate.commands.config.config_args import ClusterConfig, load_config_fr
 from accelerate.commands.launch import launch_command_parser
 from accelerate.utils import DistributedType
 from forked_runs import free_port
-from script_runs import EXAMPLES, RECIPES, ROOT, finish, weights
+from script_runs import EXAMPLES, RECIPES, ROOT, accelerate_launch, finish, weights
 
 from clipbert_hf import ClipBertConfig, ClipBertForVideoQuestionAnswering
 from clipbert_hf.training.recipe import LoopSettings
@@ -100,14 +98,10 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start training with a file, all else being equal; options of the launcher come before ``--``."""
     split = options.index("--") if "--" in options else 0
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", CONFIGS / config]
-    command += ["--num_processes", "2", *options[:split], ROOT / "tests" / "sharded_on_cpu.py"]
-    command += [EXAMPLES / f"run_{task}.py", RECIPES / f"{task}_moving_shapes.yaml", *SETTINGS]
-    command += ["--data_dir", data, "--start_from", begin, "--output_dir", output, *options[split:][1:]]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    return subprocess.Popen(
-        [*map(str, command)], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    place = ["--config_file", CONFIGS / config, "--num_processes", "2", *options[:split]]
+    script = [ROOT / "tests" / "sharded_on_cpu.py", EXAMPLES / f"run_{task}.py", RECIPES / f"{task}_moving_shapes.yaml"]
+    given = ["--data_dir", data, "--start_from", begin, "--output_dir", output, *options[split:][1:]]
+    return accelerate_launch(*place, *script, *SETTINGS, *given)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from accelerate.data_loader import BatchSamplerShard
 from forked_runs import ForkedRun, free_port
 from hub_folders import FORMS, write_form, write_source
 from hub_server import Repository, serve
-from script_runs import EXAMPLES, ROOT, assert_same_weights, finish
+from script_runs import EXAMPLES, ROOT, accelerate_launch, assert_same_weights, finish
 from torch.utils.data import BatchSampler
 
 from clipbert_hf.training import create_loader, group_by_video, load_task_splits, parse_recipe
@@ -188,13 +187,11 @@ class Machines:
         launches = []
         for rank, shards in enumerate(self.shards):
             options = [*self.runs.options(self.output, self.form, 2), *STREAMED, "--data_dir", shards]
+            file = EXAMPLES / "accelerate_configs" / "multi_node.yaml"
+            machine = ["--config_file", file, "--machine_rank", str(rank)]
             script = [EXAMPLES / "run_video_qa.py", "video_qa_moving_shapes", *options]
-            launch = [sys.executable, "-m", "accelerate.commands.launch", *place, "--machine_rank", rank]
-            launch += ["--config_file", EXAMPLES / "accelerate_configs" / "multi_node.yaml", *script]
-            environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-            environment["HF_DATASETS_CACHE"] = str(self.folder / f"cache_{rank}")
-            how: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-            launches.append(subprocess.Popen([*map(str, launch)], env=environment, text=True, **how))
+            cache = str(self.folder / f"cache_{rank}")
+            launches.append(accelerate_launch(*place, *machine, *script, HF_DATASETS_CACHE=cache))
         return launches
 
     def lose(self, launches: Sequence[subprocess.Popen[str]], lost: int) -> str:
@@ -207,10 +204,7 @@ class Machines:
             assert all(launch.poll() is None for launch in launches)
             time.sleep(0.01)
         machine = psutil.Process(launches[lost].pid)
-        for process in (
-            *machine.children(recursive=True),
-            machine,
-        ):  # in sessions of their own
+        for process in (*machine.children(recursive=True), machine):
             process.kill()
         other = launches[1 - lost]
         text = other.communicate(timeout=120)[0]

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Sampler
 
+from .rows import compact_places
+
 
 class EpochSampler(Sampler[tuple[int, int]]):
     """Yields (epoch, index), in an order that follows from the seed and the epoch.
@@ -37,7 +39,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     def order(self) -> np.ndarray:
         """The samples of the epoch, each once."""
-        places = np.arange(self.length, dtype=np.int32 if self.length < 2**31 else np.int64)
+        places = compact_places(np.arange(self.length), self.length)
         if self.shuffle:
             np.random.default_rng([self.seed, self.epoch]).shuffle(places)
         return places
