@@ -68,7 +68,7 @@ def _prepare(originals: Path, output: Path) -> None:
     """A folder of the data set whose videos are prepared as ``datasets_scripts.prepare`` does it."""
     if (output / "moving_shapes.json").exists():
         return
-    videos = originals / "videos"
+    videos = (originals / "videos").absolute()
     outcome = prepare_videos(map(str, sorted(videos.glob("*/*.mp4"))), videos, output / "prepared", EncodingSettings())
     if outcome.failed:
         raise ClaimsError(f"videos that cannot be prepared: {outcome.failed}")

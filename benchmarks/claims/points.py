@@ -229,6 +229,12 @@ def end_to_end() -> Point:
     )
 
 
+def with_further_seeds() -> tuple[Setting, ...]:
+    """Those of retrieval with equal steps: three seeds left claims about them undecided by more than three points."""
+    settings = [setting for make in (sampling, aggregation) for setting in make().settings]
+    return (PRETRAINING, *(setting for setting in settings if setting.task == "retrieval" and setting.times == 1))
+
+
 def _rows(settings: list[Setting], metric: str) -> tuple[tuple[str, str, str], ...]:
     def label(setting: Setting) -> str:
         how = "uniform" if setting.overrides["training_sampling"] == "dense" else "random"

@@ -52,12 +52,21 @@ class Results:
         return estimate(self._values(setting, metric), draws=self.draws)
 
     def compare(self, comparison: Comparison) -> Estimate:
-        """The sum that a comparison is about, its terms paired by seed and video."""
-        parts = [weight * self._values(setting, metric) for setting, metric, weight in comparison.terms]
+        """The sum that a comparison is about, its terms paired by video and by the seeds that all of them have."""
+        all_seeds = [self.seeds(setting) for setting, _, _ in comparison.terms]
+        common = [seed for seed in all_seeds[0] if all(seed in seeds for seeds in all_seeds)]
+        parts = [
+            weight * self._values(setting, metric)[[seeds.index(seed) for seed in common]]
+            for (setting, metric, weight), seeds in zip(comparison.terms, all_seeds, strict=True)
+        ]
         shapes = {part.shape for part in parts}
-        if len(shapes) > 1:
+        if len(shapes) > 1 or not common:
             raise ClaimsError(f"{comparison.text}: settings have other seeds or videos, {sorted(shapes)}")
         return estimate(np.sum(parts, axis=0), draws=self.draws)
+
+    def seeds(self, setting: str) -> list[int]:
+        """Those that a setting was trained with, in the order of its rows."""
+        return [row["seed"] for row in self.of(setting)]
 
     def cost(self, setting: str) -> dict[str, float]:
         """The mean over seeds."""

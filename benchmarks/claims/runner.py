@@ -61,7 +61,8 @@ def claim(run: Run, scale: Scale) -> None:
         {"setting": asdict(run.setting), "scale": _parts_that_matter(run, scale)}, indent=2, sort_keys=True
     )
     place = run.folder / "setting.json"
-    if place.exists() and place.read_text("utf-8") != this:
+    # As values, since one point may say 1 where another says 1.0.
+    if place.exists() and json.loads(place.read_text("utf-8")) != json.loads(this):
         raise ClaimsError(f"{run.folder} holds a run with other settings, see setting.json: delete it, or give --work")
     run.folder.mkdir(parents=True, exist_ok=True)
     place.write_text(this, "utf-8")

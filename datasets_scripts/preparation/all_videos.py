@@ -98,8 +98,8 @@ def prepare_videos(
         progress: Whether to show a progress bar.
 
     Raises:
-        DatasetError: A setting is out of range, the folder is that of something else, or two originals would get one
-            name.
+        DatasetError: A setting is out of range, the folder is that of something else, an original lies outside
+            ``media_dir``, or two originals would get one name.
         OSError: The disk is full.
     """
     import av
@@ -110,7 +110,7 @@ def prepare_videos(
     if "libx264" not in av.codecs_available:
         raise DatasetError("preparing videos needs the encoder libx264, which the installed PyAV lacks")
     originals, folder = Path(os.path.abspath(media_dir)), Path(os.path.abspath(output))
-    jobs = _jobs(sorted(set(paths)), originals, folder, settings, lowest_psnr)
+    jobs = _jobs(sorted({os.path.abspath(path) for path in paths}), originals, folder, settings, lowest_psnr)
     claim(folder, settings, originals)
     outcome = Outcome(settings)
     lines = RecordWriter(folder / LINES, f"another run is preparing videos into {folder}")
@@ -156,6 +156,8 @@ def prepared_name(name: str) -> str:
 def _jobs(paths: list[str], originals: Path, folder: Path, settings: EncodingSettings, lowest_psnr: float) -> list[Job]:
     sources: defaultdict[str, list[str]] = defaultdict(list)
     for path in paths:
+        if not Path(path).is_relative_to(originals):
+            raise DatasetError(f"{path} is not in media_dir, {originals}")
         name = Path(path).relative_to(originals).as_posix()
         # A folder of frames may be called as if it were a file.
         sources[name + _ENDING if os.path.isdir(path) else prepared_name(name)].append(path)

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 from script_runs import ROOT
 
-from benchmarks.claims.__main__ import all_points, main
+from benchmarks.claims.__main__ import all_points, further_runs, main
 from benchmarks.claims.decisions import Claim, difference
-from benchmarks.claims.one_run import Run
+from benchmarks.claims.one_run import ROW, Run
 from benchmarks.claims.page import claim_sentence, page, table_text
 from benchmarks.claims.plots import plot
-from benchmarks.claims.points import Point, Table
+from benchmarks.claims.points import Point, Table, with_further_seeds
 from benchmarks.claims.results import Results, told_of
-from benchmarks.claims.runner import claim
+from benchmarks.claims.runner import claim, runs_of
 from benchmarks.claims.settings import FULL, QUICK, ClaimsError, Setting, arguments, by_name
 from clipbert_hf.training import parse_recipe
 from clipbert_hf.training.tasks.pretraining import PretrainingRecipe
@@ -59,10 +59,10 @@ def results() -> Results:
 
 def test_a_table_by_hand(results: Results) -> None:
     header, _, good, bad, _ = table_text(POINT.tables[0], results).split("\n")
-    assert header == "| By hand | accuracy | clips | CPU s | peak MiB |"
+    assert header == "| By hand | accuracy | seeds | clips | CPU s | peak MiB |"
     # Means of the seeds 75 and 50, deviation 25 / sqrt(2); CPU seconds 10 and 30; peaks 701 and 702.
     assert good.startswith("| the good one | 62.5 ± 17.7 [")
-    assert good.endswith("] | 3,200 | 20 | 702 |")
+    assert good.endswith("] | 2 | 3,200 | 20 | 702 |")
     assert bad.startswith("| the bad one | 25.0 ± 0.0 [0.0, ")
 
 
@@ -76,6 +76,29 @@ def test_claims_compare_video_by_video(results: Results) -> None:
     assert claim_sentence(POINT.claims[0], results) == (
         "**Reproduced** (every interval is on the side of the claim): good − bad +100.0 points [+100.0, +100.0]."
     )
+
+
+def test_claims_compare_the_seeds_that_all_settings_have(results: Results) -> None:
+    comparison = POINT.claims[0].comparisons[0]
+    before = results.compare(comparison)
+    results.rows.append(row("good", 3, 100.0, 10.0))
+    values = results.videos["good", METRIC]
+    results.videos["good", METRIC] = np.concatenate([values, np.ones((1, 4), np.float32)])
+    assert results.compare(comparison) == before
+    assert results.estimate("good", METRIC).mean == 75.0
+    # Paired by the seed, not by the place: seed 1, which both have, is the second row of one, the first of the other.
+    results.rows = [
+        row("good", 2, 0.0, 1.0),
+        row("good", 1, 0.0, 1.0),
+        row("bad", 1, 0.0, 1.0),
+        row("bad", 3, 0.0, 1.0),
+    ]
+    results.videos["good", METRIC] = np.stack([np.zeros(4), np.ones(4)])
+    results.videos["bad", METRIC] = np.stack([np.full(4, 0.5), np.zeros(4)])
+    assert results.compare(comparison).mean == 50.0
+    results.rows[2] = row("bad", 4, 0.0, 1.0)
+    with pytest.raises(ClaimsError, match="good − bad: settings have other seeds"):
+        results.compare(comparison)
 
 
 def test_the_page_says_all_of_it_from_the_saved_results(results: Results, tmp_path: Path) -> None:
@@ -97,11 +120,16 @@ def test_the_published_page_is_that_of_its_raw_results() -> None:
     there = {run["setting"] for run in published.rows}
     done = [point for point in all_points() if all(setting.name in there for setting in point.settings)]
     absent = [point for point in all_points() if point not in done]
+    more = sorted({run["seed"] for run in published.rows} - {*FULL.seeds})
+    assert {*more} <= {*FULL.further_seeds}
     assert page(done, absent, published, FULL, quick=False) == (docs / "claims.md").read_text("utf-8")
     for point in done:
         assert (docs / "figures" / f"claims_{point.number}.png").exists()
         for setting in point.settings:
-            assert sorted(run["seed"] for run in published.of(setting.name)) == [*FULL.seeds]
+            seeds = published.seeds(setting.name)
+            assert seeds[: len(FULL.seeds)] == [*FULL.seeds]
+            further = seeds[len(FULL.seeds) :]
+            assert further == (more if setting in with_further_seeds() else [])
 
 
 def test_pictures(results: Results, tmp_path: Path) -> None:
@@ -122,6 +150,20 @@ def test_results_that_are_not_there(results: Results) -> None:
 
 
 # --- The plan ---
+
+
+def test_further_seeds_count_when_all_their_settings_are_done(tmp_path: Path) -> None:
+    settings, (seed,) = by_name(with_further_seeds()), QUICK.further_seeds
+    assert {(setting.task, setting.times) for setting in settings.values()} == {("pretraining", 1), ("retrieval", 1)}
+    both = [run.setting.name for run in runs_of(settings, QUICK, tmp_path) if run.seed == QUICK.seeds[0]]
+    assert len(both) == 13
+    for name in both:
+        assert further_runs(QUICK, tmp_path) == []
+        folder = tmp_path / "runs" / name / str(seed)
+        folder.mkdir(parents=True)
+        (folder / ROW).write_text("{}")
+    assert [run.setting.name for run in further_runs(QUICK, tmp_path)] == both
+    assert further_runs(FULL, tmp_path) == []
 
 
 def test_every_setting_is_one_that_its_script_takes(tmp_path: Path) -> None:
@@ -169,14 +211,14 @@ def test_names_are_those_of_one_setting() -> None:
 def test_a_folder_is_never_taken_for_a_run_with_other_settings(tmp_path: Path) -> None:
     run = Run(GOOD, 42, tmp_path)
     claim(run, FULL)
-    claim(run, FULL)
+    claim(Run(Setting("good", "qa", times=1), 42, tmp_path), FULL)
     with pytest.raises(ClaimsError, match="good/42 holds a run with other settings"):
         claim(run, QUICK)
 
 
-@pytest.mark.parametrize("points", ["1,2,3,4", "5,6,7"])
-def test_the_plan_fits_into_the_time(points: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--plan", "--points", points, "--processes", "2", "--work", str(tmp_path)]) == 0
+@pytest.mark.parametrize("what", [["--points", "1,2,3,4"], ["--points", "5,6,7"], ["--further-seeds"]])
+def test_the_plan_fits_into_the_time(what: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--plan", *what, "--processes", "2", "--work", str(tmp_path)]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert 10 < int(last.split("about ")[1].split(" minutes")[0]) <= 115, last
     assert not any(tmp_path.iterdir())

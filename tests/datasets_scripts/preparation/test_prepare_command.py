@@ -199,6 +199,16 @@ def test_names_that_would_become_one_are_refused(tmp_path: Path) -> None:
         prepare_videos(paths, tmp_path / "videos", tmp_path / "out")
 
 
+def test_paths_may_be_relative_but_not_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_media(tmp_path / "videos", "a.avi")
+    write_media(tmp_path, "b.avi")
+    monkeypatch.chdir(tmp_path)
+    (video,) = prepare_videos(["videos/a.avi"], "videos", "out").videos
+    assert (video.name, video.source) == ("a.avi.mp4", str(tmp_path / "videos" / "a.avi"))
+    with pytest.raises(DatasetError, match=r"b\.avi is not in media_dir, .*videos"):
+        prepare_videos(["b.avi"], "videos", "other")
+
+
 def test_of_one_stem_with_several_endings_the_same_is_taken_as_before(tmp_path: Path) -> None:
     endings = (".gif", ".mov", ".avi", ".mp4", ".webm")
     for number in range(1, len(endings) + 1):
