@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.claims.decisions import Claim, Comparison, difference
@@ -11,6 +11,9 @@ from benchmarks.claims.points import ACCURACY, MARGIN, R1, Point, Table
 from benchmarks.claims.settings import Setting
 
 CONTRASTIVE_R1 = "contrastive_r1@16"
+_MOTION, _STILL = "motion_accuracy@16", "still_accuracy@16"
+_HEAD = {"model.contrastive_size": 128}
+_NUMBERS = (1, 2, 4, 8)  # of training clips
 
 
 def initialisation() -> Point:
@@ -61,23 +64,17 @@ def initialisation() -> Point:
 
 def frames() -> Point:
     """Tables 1 and 2."""
-    sizes = {
-        side: trained(
-            "qa",
-            4,
-            suffix="" if side == 64 else f"side{side}",
-            more={} if side == 64 else {"processor.size.longest_edge": side},
-            pixels=(side / 64) ** 2,
-        )
-        for side in (32, 48, 64, 96)
-    }
+    sizes = {side: _of_size(side) for side in (32, 48, 64, 96)}
     configs = ["qa", "multiple_choice", "retrieval", "motion_qa"]
     pretraining = Setting("pretraining-motion", "pretraining", {"vocabulary_configs": configs}, data="motion", clips=4)
     fused = {"one frame": _moving("mean", 1)}
     for fusion, label in (("mean", "mean"), ("conv3d", "Conv3D"), ("conv2plus1d", "Conv(2+1)D")):
         fused |= {f"{label}, {count} frames": _moving(fusion, count) for count in (2, 4)}
     name = {label: setting.name for label, setting in fused.items()}
-    motion, still = "motion_accuracy@16", "still_accuracy@16"
+    larger = (
+        difference("64 − 32 pixels", sizes[64].name, sizes[32].name, ACCURACY),
+        difference("64 − 96 pixels", sizes[64].name, sizes[96].name, ACCURACY, margin=MARGIN),
+    )
     return Point(
         6,
         "Image size, frames and their fusion (tables 1 and 2)",
@@ -88,44 +85,39 @@ def frames() -> Point:
         (PRETRAINING, *sizes.values(), pretraining, *fused.values()),
         (
             Table("Image side", tuple((f"{side} pixels", setting.name, ACCURACY) for side, setting in sizes.items())),
-            Table("Questions that need motion", tuple((label, setting, motion) for label, setting in name.items())),
-            Table("Questions that do not", tuple((label, setting, still) for label, setting in name.items())),
+            Table("Questions that need motion", tuple((label, setting, _MOTION) for label, setting in name.items())),
+            Table("Questions that do not", tuple((label, setting, _STILL) for label, setting in name.items())),
         ),
-        (
-            Claim(
-                "Larger images are better up to a size.",
-                (
-                    difference("64 − 32 pixels", sizes[64].name, sizes[32].name, ACCURACY),
-                    difference("64 − 96 pixels", sizes[64].name, sizes[96].name, ACCURACY, margin=MARGIN),
-                ),
+        (Claim("Larger images are better up to a size.", larger), *_fusion_claims(name)),
+    )
+
+
+def _of_size(side: int) -> Setting:
+    if side == 64:
+        return trained("qa", 4)
+    more = {"processor.size.longest_edge": side}
+    return trained("qa", 4, suffix=f"side{side}", more=more, pixels=(side / 64) ** 2)
+
+
+def _fusion_claims(name: Mapping[str, str]) -> tuple[Claim, ...]:
+    """Of settings by their labels."""
+    mean = name["mean, 4 frames"]
+    convolved = {label: name[f"{label}, 4 frames"] for label in ("Conv3D", "Conv(2+1)D")}
+    return (
+        Claim(
+            "Several frames by their mean are at least as good as one, where nothing asks for motion.",
+            (difference("mean of 4 − one frame", mean, name["one frame"], _STILL, margin=MARGIN),),
+        ),
+        Claim(
+            "The mean is at least as good as convolutions over time, where nothing asks for motion.",
+            tuple(
+                difference(f"mean − {label}, 4 frames", mean, setting, _STILL, margin=MARGIN)
+                for label, setting in convolved.items()
             ),
-            Claim(
-                "Several frames by their mean are at least as good as one, where nothing asks for motion.",
-                (difference("mean of 4 − one frame", name["mean, 4 frames"], name["one frame"], still, margin=MARGIN),),
-            ),
-            Claim(
-                "The mean is at least as good as convolutions over time, where nothing asks for motion.",
-                (
-                    difference(
-                        "mean − Conv3D, 4 frames",
-                        name["mean, 4 frames"],
-                        name["Conv3D, 4 frames"],
-                        still,
-                        margin=MARGIN,
-                    ),
-                    difference(
-                        "mean − Conv(2+1)D, 4 frames",
-                        name["mean, 4 frames"],
-                        name["Conv(2+1)D, 4 frames"],
-                        still,
-                        margin=MARGIN,
-                    ),
-                ),
-            ),
-            Claim(
-                "Beyond the paper: convolutions over time are better where motion is asked for.",
-                (difference("Conv3D − mean, 4 frames", name["Conv3D, 4 frames"], name["mean, 4 frames"], motion),),
-            ),
+        ),
+        Claim(
+            "Beyond the paper: convolutions over time are better where motion is asked for.",
+            (difference("Conv3D − mean, 4 frames", convolved["Conv3D"], mean, _MOTION),),
         ),
     )
 
@@ -140,34 +132,21 @@ def _moving(fusion: str, count: int) -> Setting:
 
 def beyond() -> Point:
     """What the paper does not have."""
-    prepared = trained("qa", 4, suffix="prepared", data="prepared")
-    original = trained("qa", 4)
-    head = {"model.contrastive_size": 128, "model.contrastive_pooling": "maxsim"}
-    with_head = Setting("pretraining-contrastive", "pretraining", head, clips=4)
+    prepared, original = trained("qa", 4, suffix="prepared", data="prepared"), trained("qa", 4)
+    with_head = Setting("pretraining-contrastive", "pretraining", {**_HEAD, **_pooling("maxsim")}, clips=4)
     after = trained("qa", 4, start=with_head.name, suffix="after-contrastive")
-    numbers = (1, 2, 4, 8)
-    matching = {n: trained("retrieval", n, way="mean") for n in numbers}
-    heads = {
-        (pooling, n): trained(
-            "retrieval",
-            n,
-            way="mean",
-            suffix=f"contrastive-{pooling}",
-            more={**head, "model.contrastive_pooling": pooling, "matching_weight": 0},
-        )
-        for pooling in ("maxsim", "mean")
-        for n in numbers
-    }
-    rows = [(f"matching, {n} clips", setting.name, R1) for n, setting in matching.items()]
-    rows += [
-        (f"{'MaxSim' if pooling == 'maxsim' else 'mean of clips'}, {n} clips", setting.name, CONTRASTIVE_R1)
-        for (pooling, n), setting in heads.items()
-    ]
-    share = 1 / len(numbers)
+    matching = [trained("retrieval", n, way="mean") for n in _NUMBERS]
+    heads = {"maxsim": _contrastive("maxsim"), "mean": _contrastive("mean")}
+    rows = [(f"matching, {each.clips} clips", each.name, R1) for each in matching]
+    for label, settings in zip(("MaxSim", "mean of clips"), heads.values(), strict=True):
+        rows += [(f"{label}, {each.clips} clips", each.name, CONTRASTIVE_R1) for each in settings]
+    videos = (("originals", original.name, ACCURACY), ("prepared", prepared.name, ACCURACY))
+    starts = (("without", original.name, ACCURACY), ("with a contrastive head", after.name, ACCURACY))
 
     def against_matching(pooling: str) -> tuple[Comparison, ...]:
-        terms = [(heads[pooling, n].name, CONTRASTIVE_R1, share) for n in numbers]
-        terms += [(matching[n].name, R1, -share) for n in numbers]
+        share = 1 / len(_NUMBERS)
+        terms = [(each.name, CONTRASTIVE_R1, share) for each in heads[pooling]]
+        terms += [(each.name, R1, -share) for each in matching]
         return (Comparison(f"{pooling} − matching, mean of 1, 2, 4 and 8 clips", tuple(terms)),)
 
     return Point(
@@ -176,16 +155,11 @@ def beyond() -> Point:
         "Prepared: trained and tested on videos encoded again by `datasets_scripts.prepare`. Heads: a contrastive "
         "head alone, with the steps, videos and clips of matching, by MaxSim or by the mean over clips. Pre-training "
         "with a contrastive head beside MLM and ITM, and QA that starts from there.",
-        (PRETRAINING, original, prepared, with_head, after, *matching.values(), *heads.values()),
+        (PRETRAINING, original, prepared, with_head, after, *matching, *heads["maxsim"], *heads["mean"]),
         (
-            Table(
-                "Prepared videos, QA", (("originals", original.name, ACCURACY), ("prepared", prepared.name, ACCURACY))
-            ),
+            Table("Prepared videos, QA", videos),
             Table("Vectors against matching, retrieval", tuple(rows)),
-            Table(
-                "QA after contrastive pre-training",
-                (("without", original.name, ACCURACY), ("with a contrastive head", after.name, ACCURACY)),
-            ),
+            Table("QA after contrastive pre-training", starts),
         ),
         (
             Claim(
@@ -200,6 +174,16 @@ def beyond() -> Point:
             ),
         ),
     )
+
+
+def _contrastive(pooling: str) -> list[Setting]:
+    """Trained by a contrastive head alone."""
+    more = {**_HEAD, **_pooling(pooling), "matching_weight": 0}
+    return [trained("retrieval", n, way="mean", suffix=f"contrastive-{pooling}", more=more) for n in _NUMBERS]
+
+
+def _pooling(name: str) -> dict[str, str]:
+    return {"model.contrastive_pooling": name}
 
 
 POINTS: tuple[Callable[[], Point], ...] = (initialisation, frames, beyond)

@@ -6,7 +6,7 @@ Shapes: K clips, T frames, L the side of a frame as the model takes it, M text t
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -113,25 +113,48 @@ class Explainer:
             **video_options,
         )
         tokens = {name: sample[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
-        pixels = sample["pixel_values_videos"].to(self.model.device)
-        if pixels.dtype == torch.uint8:  # a processor may hand over bytes
-            pixels = self.processor.video_processor.normalize_clips(pixels)
+        pixels = self._pixels(sample)
         output = self.model(**tokens, pixel_values_videos=pixels)
         answers = self._answers(text, choices)
         place = _place_of(answer, answers, int(output.logits[0].argmax()), is_match=self._is_match)
         clip_logits = output.clip_logits[0].float()  # (K, n)
-        scores, of_clips = self._scores(output.logits[0]), self._scores(clip_logits)
+        scores = self._scores(output.logits[0])
         order = scores.argsort(descending=True, stable=True).tolist()
-        of_interest = self._logits(clip_logits)
-        shares = clip_shares(
-            of_interest.cpu().numpy(), 0 if self._is_match else place, self.model.config.score_aggregation
+        metadata, (height, width) = sample["video_metadata"][0], pixels.shape[-2:]
+        frame, longest_edge = (metadata.height, metadata.width), self._longest_edge(video_options)
+        return Explanation(
+            video=video,
+            text=text,
+            answer=answers[place],
+            score=float(scores[place]),
+            aggregation=self.model.config.score_aggregation,
+            clips=self._clip_answers(sample, clip_logits, answers, place),
+            geometry=FrameGeometry.of(frame, (height, width), longest_edge=longest_edge),
+            ranked=tuple((answers[place], float(scores[place])) for place in order),
+            state=_State(pixels, tokens, place, clip_logits.cpu().numpy()),
         )
-        metadata, side = sample["video_metadata"][0], tuple(pixels.shape[-2:])
+
+    def _pixels(self, sample: Mapping[str, Any]) -> torch.Tensor:
+        pixels = sample["pixel_values_videos"].to(self.model.device)
+        if pixels.dtype == torch.uint8:  # a processor may hand over bytes
+            pixels = self.processor.video_processor.normalize_clips(pixels)
+        return pixels
+
+    def _longest_edge(self, video_options: Mapping[str, Any]) -> int | None:
+        """To which frames are resized; None: they are not."""
         options = self.processor.video_processor
-        resized = options.size["longest_edge"] if video_options.get("do_resize", options.do_resize) else None
-        if "size" in video_options and resized is not None:
-            resized = video_options["size"]["longest_edge"]
-        clips = [
+        if not video_options.get("do_resize", options.do_resize):
+            return None
+        return video_options.get("size", options.size)["longest_edge"]
+
+    def _clip_answers(
+        self, sample: Mapping[str, Any], clip_logits: torch.Tensor, answers: Sequence[str], place: int
+    ) -> tuple[ClipAnswer, ...]:
+        """What each clip says: its own best answer, and what it gives to the chosen one, which is at `place`."""
+        column = 0 if self._is_match else place
+        shares = clip_shares(self._logits(clip_logits).cpu().numpy(), column, self.model.config.score_aggregation)
+        seconds, indices = sample["clip_seconds"][0].tolist(), sample["frame_indices"][0]
+        return tuple(
             ClipAnswer(
                 start=start,
                 end=end,
@@ -142,19 +165,8 @@ class Explainer:
                 frame=int(frames[len(frames) // 2]),
             )
             for (start, end), probabilities, share, frames in zip(
-                sample["clip_seconds"][0].tolist(), of_clips, shares, sample["frame_indices"][0], strict=True
+                seconds, self._scores(clip_logits), shares, indices, strict=True
             )
-        ]
-        return Explanation(
-            video=video,
-            text=text,
-            answer=answers[place],
-            score=float(scores[place]),
-            aggregation=self.model.config.score_aggregation,
-            clips=tuple(clips),
-            geometry=FrameGeometry.of((metadata.height, metadata.width), side, longest_edge=resized),
-            ranked=tuple((answers[place], float(scores[place])) for place in order),
-            state=_State(pixels, tokens, place, clip_logits.cpu().numpy()),
         )
 
     @torch.inference_mode()

@@ -28,7 +28,7 @@ from .data.clips import TaskOnPixels
 from .dry_run import try_out
 from .evaluation import Task, adopt, evaluate, predictions_of
 from .faults import KEY, PreemptedError, StopRequest, UnreadableVideos
-from .loop import train
+from .loop import Summary, train
 from .model_card import write_model_card
 from .recipe import LoopSettings, RecipeError, ScriptSettings
 from .recipe_parsing import write_yaml
@@ -160,10 +160,7 @@ def train_and_test(
         raise
     loaders = [train_loader] if recipe.trains else [test_loader, validation_loader]
     results = {
-        "steps": summary.steps,
-        "seconds": round(summary.seconds, 1),
-        "stall_share": None if summary.stall_share is None else round(summary.stall_share, 3),
-        "best_step": summary.best_step,
+        **_of_training(summary),
         "validation": nest(validation),
         **({"calibration": nest(calibration)} if calibration else {}),
         "test": nest(test),
@@ -173,6 +170,15 @@ def train_and_test(
     write_predictions(accelerator, recipe, predictions_of(test_task, records))
     close_run(accelerator, trained, processor, recipe, results)
     return results
+
+
+def _of_training(summary: Summary) -> dict[str, Any]:
+    return {
+        "steps": summary.steps,
+        "seconds": round(summary.seconds, 1),
+        "stall_share": None if summary.stall_share is None else round(summary.stall_share, 3),
+        "best_step": summary.best_step,
+    }
 
 
 _PACKAGES = ("clipbert_hf", "torch", "transformers", "timm", "accelerate", "datasets", "av")
