@@ -26,7 +26,7 @@ claims: $(INSTALLED)
 claims-more: $(INSTALLED)
 	$(BIN)/python -m benchmarks.claims --points 5,6,7 $(CLAIMS)
 
-# Retrieval of points 1 and 3 with five seeds more, which narrows what three of them cannot decide.
+# Retrieval with one and two training clips, five seeds more, which narrows what three of them cannot decide.
 claims-seeds: $(INSTALLED)
 	$(BIN)/python -m benchmarks.claims --further-seeds $(CLAIMS)
 

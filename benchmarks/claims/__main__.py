@@ -5,8 +5,8 @@ data (``points.py``, ``more_points.py``), and is trained with each seed by what 
 runs that several points need are done once, and each seed has one pre-training. A run is a folder with the script's
 ``results.json``; what is done is not done again, and a run that was killed goes on from its last checkpoint.
 
-Three seeds leave claims about retrieval undecided; ``--further-seeds`` (``make claims-seeds``) trains its settings of
-points 1 and 3 with more of them.
+Three seeds leave two comparisons of point 1 undecided by more than three points; ``--further-seeds`` (``make
+claims-seeds``) trains their settings with more of them.
 
 No setting is tuned: the search space is one point, that of the recipes. Each test split is used once for each trained
 model. ``--quick`` does all of it on few videos and steps, into another folder, and its figures mean nothing.
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description=__doc__.splitlines()[0])
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--points", default="1,2,3,4", help="numbers of points, from 1 to 7")
-    what.add_argument("--further-seeds", action="store_true", help="retrieval of points 1 and 3 with more seeds")
+    what.add_argument("--further-seeds", action="store_true", help="retrieval of one and two clips, more seeds")
     parser.add_argument("--work", type=Path, help="folder of data and runs to go on from (runs/claims)")
     parser.add_argument("--docs", type=Path, help="folder for claims.md, claims.json and figures (docs)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="runs at a time, a thread each")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -42,6 +43,16 @@ def drawn_places(seeds: int, videos: int, draws: int) -> Iterator[tuple[np.ndarr
         yield generator.integers(seeds, size=seeds), generator.integers(videos, size=videos)
 
 
+@cache
+def _shares(seeds: int, videos: int, draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which part of each draw a seed is, (draws, seeds), and a video, (draws, videos)."""
+    of_seeds, of_videos = np.empty((draws, seeds)), np.empty((draws, videos))
+    for place, (some, which) in enumerate(drawn_places(seeds, videos, draws)):
+        of_seeds[place] = np.bincount(some, minlength=seeds) / seeds
+        of_videos[place] = np.bincount(which, minlength=videos) / videos
+    return of_seeds, of_videos
+
+
 def estimate(values: np.ndarray, *, draws: int) -> Estimate:
     """The mean of values and its interval.
 
@@ -53,14 +64,9 @@ def estimate(values: np.ndarray, *, draws: int) -> Estimate:
         >>> estimate(np.array([[1.0, 1.0], [0.0, 0.0]]), draws=100)
         Estimate(mean=50.0, low=0.0, high=100.0, deviation=70.710678)
     """
-    seeds, videos = values.shape
-    means = np.empty(draws)
-    for place, (some, which) in enumerate(drawn_places(seeds, videos, draws)):
-        # How often each was drawn, which is faster than to take them apart.
-        often = np.bincount(which, minlength=videos) / videos
-        means[place] = (values @ often)[some].mean()
+    of_seeds, of_videos = _shares(*values.shape, draws)
+    means = np.einsum("ds,ds->d", of_seeds, of_videos @ values.T)
     low, high = np.percentile(100 * means, [2.5, 97.5])
-    of_seeds = 100 * values.mean(1)
-    deviation = of_seeds.std(ddof=1) if seeds > 1 else 0.0
+    deviation = (100 * values.mean(1)).std(ddof=1) if len(values) > 1 else 0.0
     # Sums of sixths that are equal must differ by zero, and not by what floats leave of them.
     return Estimate(*(round(float(figure), 6) + 0.0 for figure in (100 * values.mean(), low, high, deviation)))
