@@ -91,7 +91,9 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Of all that is installed little is imported, and that is compiled then.
+# Of all that is installed little is imported, and that is compiled then: once, also where images for containers set this
+# variable, with which each process would compile anew, nine seconds of it.
+unexport PYTHONDONTWRITEBYTECODE
 $(INSTALLED): pyproject.toml tests/requirements-media.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --no-compile --editable ".[dev]"

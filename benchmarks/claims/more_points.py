@@ -89,7 +89,7 @@ def frames() -> Point:
         "pre-training. Four of six questions ask which way something moves, and two its colour or shape, which one "
         "frame shows. A mean over frames cannot tell one way from the opposite. Changed after results were seen: with "
         "once the pre-training and twice the steps no setting had left chance, and sizes had started from the "
-        "pre-training at 64 pixels; the new numbers of steps were chosen by the training loss of another seed.",
+        "pre-training at 64 pixels; the new numbers of steps were chosen on another seed and other videos.",
         (*beginnings, *sizes, pretraining, *fused.values()),
         (
             Table("Image side", tuple((_pixels(setting), setting.name, ACCURACY) for setting in sizes)),

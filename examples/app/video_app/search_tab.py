@@ -50,6 +50,29 @@ def search_tab(searcher: Searcher) -> None:
         )
         top_k = gr.Slider(1, 20, value=6, step=1, label="How many videos", min_width=180)
     button = gr.Button("Search", variant="primary", elem_id="search-button")
+    found, player, spans, table = _results()
+    hits = gr.State([])  # of this visitor
+    gr.on(
+        [button.click, text.submit],
+        search,
+        [text, top_k],
+        [table, found, hits, spans, player],
+        api_name="search",
+        trigger_mode="always_last",
+        concurrency_id="model",
+        concurrency_limit=1,
+    )
+    quietly: dict[str, Any] = {
+        "trigger_mode": "always_last",
+        "api_visibility": "private",
+        "show_progress": "hidden",
+    }
+    found.select(choose_hit, [hits], [spans, player], **quietly).then(None, js=_SHOW_PLAYER)
+    spans.input(choose_span, [hits, spans], [player], **quietly)
+
+
+def _results() -> tuple[gr.Gallery, gr.HTML, gr.Radio, gr.Dataframe]:
+    """What is found, a player, the spans of what it plays, and all of it as a table."""
     with gr.Row(elem_id="search-results"):
         with gr.Column():
             found = gr.Gallery(
@@ -67,34 +90,7 @@ def search_tab(searcher: Searcher) -> None:
             spans = gr.Radio(label="Where it fits", visible=False, elem_id="search-spans")
     with gr.Accordion("As a table", open=False):
         table = gr.Dataframe(headers=_COLUMNS, interactive=False, wrap=True, elem_id="search-table")
-    hits = gr.State([])  # of this visitor
-    gr.on(
-        [button.click, text.submit],
-        search,
-        [text, top_k],
-        [table, found, hits, spans, player],
-        api_name="search",
-        trigger_mode="always_last",
-        concurrency_id="model",
-        concurrency_limit=1,
-    )
-    chosen = found.select(
-        choose_hit,
-        [hits],
-        [spans, player],
-        trigger_mode="always_last",
-        api_visibility="private",
-        show_progress="hidden",
-    )
-    chosen.then(None, js=_SHOW_PLAYER)
-    spans.input(
-        choose_span,
-        [hits, spans],
-        [player],
-        trigger_mode="always_last",
-        api_visibility="private",
-        show_progress="hidden",
-    )
+    return found, player, spans, table
 
 
 def _table(hits: list[Hit]) -> list[list[Any]]:
