@@ -19,7 +19,7 @@ demo-retrieval: $(INSTALLED)
 	$(BIN)/python -m examples.demo.retrieval --output runs/demo_retrieval
 
 # The paper's claims on the embedded data set, into docs/claims.md: points 1 to 4, in less than two hours on two cores,
-# and 5 to 7, as long. What was done before a stop is not done again. CLAIMS=--plan, CLAIMS=--quick.
+# and 5 to 7, a little longer. What was done before a stop is not done again. CLAIMS=--plan, CLAIMS=--quick.
 claims: $(INSTALLED)
 	$(BIN)/python -m benchmarks.claims --points 1,2,3,4 $(CLAIMS)
 

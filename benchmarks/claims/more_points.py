@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.claims.decisions import Claim, Comparison, difference
 from benchmarks.claims.families import ENCODER, GRID, PRETRAINING, VOCABULARY, imagenet, trained
-from benchmarks.claims.points import ACCURACY, MARGIN, R1, Point, Table
+from benchmarks.claims.points import ACCURACY, MARGIN, R1, Point, Table, counted
 from benchmarks.claims.settings import Setting
 
 CONTRASTIVE_R1 = "contrastive_r1@16"
@@ -84,12 +84,13 @@ def frames() -> Point:
         6,
         "Image size, frames and their fusion (tables 1 and 2)",
         "Size: QA with four random clips of one frame, pre-trained at the same size; the videos have 64 × 64 pixels, "
-        "so 96 adds none. Frames: "
-        "videos in which shapes move, two random clips of a second, four times the steps, after three times those of "
-        "pre-training. Four of six questions ask which way something moves, and two its colour or shape, which one "
-        "frame shows. A mean over frames cannot tell one way from the opposite. Changed after results were seen: with "
-        "once the pre-training and twice the steps no setting had left chance, and sizes had started from the "
-        "pre-training at 64 pixels; the new numbers of steps were chosen on another seed and other videos.",
+        "so 96 adds none. Frames: videos in which shapes move, two random clips of a second, four times the steps, "
+        "after three times those of pre-training. Four of six questions ask which way something moves, and two its "
+        "colour or shape, which one frame shows. A mean over frames cannot tell one way from the opposite; "
+        "convolutions over time are new layers, which pre-training on single frames has not seen. Changed after "
+        "results of two seeds on these test videos were seen: with once the pre-training and twice the steps no "
+        "setting had left chance, and sizes had started from the pre-training at 64 pixels; the new numbers of steps "
+        "were chosen on another seed and other videos.",
         (*beginnings, *sizes, pretraining, *fused.values()),
         (
             Table("Image side", tuple((_pixels(setting), setting.name, ACCURACY) for setting in sizes)),
@@ -151,9 +152,9 @@ def beyond() -> Point:
     after = trained("qa", 4, start=with_head.name, suffix="after-contrastive")
     matching = [trained("retrieval", n, way="mean") for n in _NUMBERS]
     heads = {"maxsim": _contrastive("maxsim"), "mean": _contrastive("mean")}
-    rows = [(f"matching, {each.clips} clips", each.name, R1) for each in matching]
+    rows = [(f"matching, {counted(each.clips, 'clip')}", each.name, R1) for each in matching]
     for label, settings in zip(("MaxSim", "mean of clips"), heads.values(), strict=True):
-        rows += [(f"{label}, {each.clips} clips", each.name, CONTRASTIVE_R1) for each in settings]
+        rows += [(f"{label}, {counted(each.clips, 'clip')}", each.name, CONTRASTIVE_R1) for each in settings]
     videos = (("originals", original.name, ACCURACY), ("prepared", prepared.name, ACCURACY))
     starts = (("without", original.name, ACCURACY), ("with a contrastive head", after.name, ACCURACY))
 

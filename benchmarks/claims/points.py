@@ -126,7 +126,7 @@ def inference_clips() -> Point:
         measure = metric.partition("@")[0]
         task, four = settings[1].task, settings[1].name
         counts = (1, 2, 4, 8, 16)
-        rows = tuple((f"{n} inference clips", four, f"{measure}@{n}") for n in counts)
+        rows = tuple((counted(n, "inference clip"), four, f"{measure}@{n}") for n in counts)
         tables.append(Table(f"{_task(task)}, trained with 4 clips", rows))
         claims += [
             Claim(
@@ -152,7 +152,7 @@ def inference_clips() -> Point:
         tuple(tables),
         tuple(claims),
         tuple(
-            (f"{_task(s.task)}, {s.clips} training clip{'s' * (s.clips > 1)}", s.name, metric.partition("@")[0])
+            (f"{_task(s.task)}, {counted(s.clips, 'training clip')}", s.name, metric.partition("@")[0])
             for metric, settings in models.items()
             for s in settings
         ),
@@ -244,6 +244,16 @@ def _rows(settings: list[Setting], metric: str) -> tuple[tuple[str, str, str], .
         return f"{setting.clips} {how}" + ("" if setting.times == 1 else f", {setting.times:g} × the steps")
 
     return tuple((label(setting), setting.name, metric) for setting in settings)
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things.
+
+    Example:
+        >>> counted(1, "clip"), counted(2, "clip")
+        ('1 clip', '2 clips')
+    """
+    return f"{number} {what}{'s' * (number > 1)}"
 
 
 def _task(task: str) -> str:
