@@ -57,9 +57,14 @@ def collect(chosen: Sequence[Point], scale: Scale, root: Path) -> Results:
     return Results(rows, videos, scale.draws)
 
 
+def _further_plan(scale: Scale) -> tuple[dict[str, Setting], Scale]:
+    """The settings that have further seeds, and the scale with these."""
+    return by_name(points.with_further_seeds()), replace(scale, seeds=scale.further_seeds)
+
+
 def further_runs(scale: Scale, root: Path) -> list[Run]:
     """Those of further seeds with which every such setting is done: a comparison has all its terms or none."""
-    runs = runs_of(by_name(points.with_further_seeds()), replace(scale, seeds=scale.further_seeds), root)
+    runs = runs_of(*_further_plan(scale), root)
     absent = {run.seed for run in runs if not run.is_done}
     return [run for run in runs if run.seed not in absent]
 
@@ -94,10 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root = options.work or Path("runs/claims_quick" if options.quick else "runs/claims")
     docs = options.docs or (root / "docs" if options.quick else Path("docs"))
     try:
-        settings, seeds = _chosen(options.points), scale.seeds
-        if options.further_seeds:
-            settings, seeds = by_name(points.with_further_seeds()), scale.further_seeds
-        wanted = replace(scale, seeds=seeds)
+        settings, wanted = _further_plan(scale) if options.further_seeds else (_chosen(options.points), scale)
         if options.plan:
             sys.stdout.write(plan_text(runs_of(settings, wanted, root), wanted, processes=options.processes))
             return 0

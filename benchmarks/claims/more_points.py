@@ -12,7 +12,8 @@ from benchmarks.claims.settings import Setting
 
 CONTRASTIVE_R1 = "contrastive_r1@16"
 _MOTION, _STILL = "motion_accuracy@16", "still_accuracy@16"
-_HEAD = {"model.contrastive_size": 128}
+_SIDES = (32, 48, 64, 96)
+_HEAD = {"model.contrastive_size": 128, "model.contrastive_pooling": "maxsim"}
 _MOVING_TIMES = 3
 _MOVING = f"pretraining-x{_MOVING_TIMES}-motion"
 _NUMBERS = (1, 2, 4, 8)  # of training clips
@@ -66,8 +67,8 @@ def initialisation() -> Point:
 
 def frames() -> Point:
     """Tables 1 and 2."""
-    beginnings, sizes = zip(*(_of_size(side) for side in (32, 48, 64, 96)), strict=True)
-    _, _, middle, large = sizes
+    beginnings, sizes = zip(*(_of_size(side) for side in _SIDES), strict=True)
+    small, _, middle, large = (setting.name for setting in sizes)
     configs = ["qa", "multiple_choice", "retrieval", "motion_qa"]
     pretraining = Setting(
         _MOVING, "pretraining", {"vocabulary_configs": configs}, data="motion", times=_MOVING_TIMES, clips=4
@@ -77,8 +78,8 @@ def frames() -> Point:
     fused |= {"Conv3D, 4 frames": _moving("conv3d", 4), "Conv(2+1)D, 4 frames": _moving("conv2plus1d", 4)}
     name = {label: setting.name for label, setting in fused.items()}
     larger = (
-        difference("64 − 32 pixels", middle.name, sizes[0].name, ACCURACY),
-        difference("64 − 96 pixels", middle.name, large.name, ACCURACY, margin=MARGIN),
+        difference("64 − 32 pixels", middle, small, ACCURACY),
+        difference("64 − 96 pixels", middle, large, ACCURACY, margin=MARGIN),
     )
     return Point(
         6,
@@ -93,7 +94,10 @@ def frames() -> Point:
         "were chosen on another seed and other videos.",
         (*beginnings, *sizes, pretraining, *fused.values()),
         (
-            Table("Image side", tuple((_pixels(setting), setting.name, ACCURACY) for setting in sizes)),
+            Table(
+                "Image side",
+                tuple((f"{side} pixels", each.name, ACCURACY) for side, each in zip(_SIDES, sizes, strict=True)),
+            ),
             Table("Questions that need motion", tuple((label, setting, _MOTION) for label, setting in name.items())),
             Table("Questions that do not", tuple((label, setting, _STILL) for label, setting in name.items())),
         ),
@@ -108,10 +112,6 @@ def _of_size(side: int) -> tuple[Setting, Setting]:
     more, pixels = {"processor.size.longest_edge": side}, (side / 64) ** 2
     first = Setting(f"pretraining-side{side}", "pretraining", more, clips=4, pixels=pixels)
     return first, trained("qa", 4, start=first.name, suffix=f"side{side}", more=more, pixels=pixels)
-
-
-def _pixels(setting: Setting) -> str:
-    return f"{round(64 * setting.pixels**0.5)} pixels"
 
 
 def _fusion_claims(name: Mapping[str, str]) -> tuple[Claim, ...]:
@@ -148,7 +148,7 @@ def _moving(fusion: str, count: int) -> Setting:
 def beyond() -> Point:
     """What the paper does not have."""
     prepared, original = trained("qa", 4, suffix="prepared", data="prepared"), trained("qa", 4)
-    with_head = Setting("pretraining-contrastive", "pretraining", {**_HEAD, **_pooling("maxsim")}, clips=4)
+    with_head = Setting("pretraining-contrastive", "pretraining", _HEAD, clips=4)
     after = trained("qa", 4, start=with_head.name, suffix="after-contrastive")
     matching = [trained("retrieval", n, way="mean") for n in _NUMBERS]
     heads = {"maxsim": _contrastive("maxsim"), "mean": _contrastive("mean")}
@@ -193,12 +193,8 @@ def beyond() -> Point:
 
 def _contrastive(pooling: str) -> list[Setting]:
     """Trained by a contrastive head alone."""
-    more = {**_HEAD, **_pooling(pooling), "matching_weight": 0}
+    more = {**_HEAD, "model.contrastive_pooling": pooling, "matching_weight": 0}
     return [trained("retrieval", n, way="mean", suffix=f"contrastive-{pooling}", more=more) for n in _NUMBERS]
-
-
-def _pooling(name: str) -> dict[str, str]:
-    return {"model.contrastive_pooling": name}
 
 
 POINTS: tuple[Callable[[], Point], ...] = (initialisation, frames, beyond)
