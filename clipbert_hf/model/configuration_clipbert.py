@@ -30,7 +30,10 @@ _AT_LEAST: dict[str, int] = {
     "freeze_backbone_stages": 0,
     "pixel_random_sampling_size": 0,
     "contrastive_size": 0,
+    "initializer_range": 0,
 }
+_ABOVE_ZERO = {"calibration_temperature", "layer_norm_eps"}
+_SHARES = {"hidden_dropout_prob", "attention_probs_dropout_prob"}
 
 
 @strict
@@ -139,8 +142,12 @@ class ClipBertConfig(PreTrainedConfig):
             raise InvalidInputError(f"{name} must be one of {', '.join(_CHOICES[name])}; got {value!r}")
         if name in _AT_LEAST and value < _AT_LEAST[name]:
             raise InvalidInputError(f"{name} must be at least {_AT_LEAST[name]}; got {value}")
-        if name == "calibration_temperature" and not 0 < value < math.inf:
+        if name in _ABOVE_ZERO and not 0 < value < math.inf:
             raise InvalidInputError(f"{name} must be a positive number; got {value}")
+        if name in _SHARES and not 0 <= value <= 1:
+            raise InvalidInputError(f"{name} must be from 0 to 1; got {value}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidInputError(f"{name} must be a finite number; got {value}")
         super().__setattr__(name, value)
 
     def check_sizes(self) -> None:

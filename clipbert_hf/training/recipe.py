@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
 from typing import Any, Literal
@@ -19,6 +20,7 @@ class RecipeError(ClipBertError, ValueError):
 
 
 _AT_LEAST = {
+    "seed": 0,
     "epochs": 0,
     "max_steps": 0,
     "batch_size": 1,
@@ -27,12 +29,15 @@ _AT_LEAST = {
     "learning_rate": 0,
     "cnn_learning_rate": 0,
     "weight_decay": 0,
+    "adam_eps": 0,
     "evaluate_every": 1,
     "checkpoint_every": 1,
     "keep_checkpoints": 1,
     "log_every": 1,
     "threads": 1,
 }
+# NumPy's, which Accelerate seeds beside the others.
+_LARGEST_SEED = 2**32 - 1
 _DATA_AT_LEAST = {"num_workers": 0, "prefetch": 1, "max_text_length": 3, "validation_rows": 1, "shuffle_buffer": 1}
 
 
@@ -77,6 +82,22 @@ def check_at_least(settings: object, lowest: Mapping[str, float]) -> None:
             raise RecipeError(f"{name} must be at least {least}; got {value}")
 
 
+def check_shares(settings: object, *names: str) -> None:
+    """Check that numbers are from 0 to 1, ends included.
+
+    Args:
+        settings: Whose attributes to look at.
+        names: Of these.
+
+    Raises:
+        RecipeError: If one is not.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if not 0 <= value <= 1:
+            raise RecipeError(f"{name} must be from 0 to 1; got {value}")
+
+
 @dataclass(kw_only=True)
 class Settings:
     """The base of all groups of settings; each may check its values when it is made."""
@@ -85,11 +106,15 @@ class Settings:
         self.check()
 
     def check(self) -> None:
-        """Check the values; a group with something to check does so, and calls ``super().check()``.
+        """Check that numbers are finite; a group with more to check does so after ``super().check()``.
 
         Raises:
             RecipeError: If a value is not allowed.
         """
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise RecipeError(f"{entry.name} must be a finite number; got {value}")
 
 
 @dataclass(kw_only=True)
@@ -131,10 +156,13 @@ class LoopSettings(Settings):
         """See the base."""
         super().check()
         check_at_least(self, _AT_LEAST)
-        if not 0 <= self.warmup_ratio <= 1:
-            raise RecipeError(f"warmup_ratio must be from 0 to 1; got {self.warmup_ratio}")
-        if len(self.adam_betas) != 2:
-            raise RecipeError(f"adam_betas must be two numbers; got {self.adam_betas}")
+        check_shares(self, "warmup_ratio")
+        if self.seed > _LARGEST_SEED:
+            raise RecipeError(f"seed must be at most {_LARGEST_SEED}; got {self.seed}")
+        if len(self.adam_betas) != 2 or not all(0 <= beta < 1 for beta in self.adam_betas):
+            raise RecipeError(f"adam_betas must be two numbers from 0 to below 1; got {self.adam_betas}")
+        if self.max_grad_norm is not None and self.max_grad_norm <= 0:
+            raise RecipeError(f"max_grad_norm must be above 0, or null for any; got {self.max_grad_norm}")
         if self.resume_from_checkpoint is not None and not self.trains:
             raise RecipeError(
                 "resume_from_checkpoint continues training, and there is none; the model to evaluate is start_from"
@@ -213,6 +241,11 @@ class StartSettings(Settings):
     )
     vocabulary_size: int = setting(1000, "most word pieces of a new tokenizer, which is made where text is null")
     vocabulary_configs: list[str] = setting([], "configurations of the data set whose training texts it also covers")
+
+    def check(self) -> None:
+        """See the base."""
+        super().check()
+        check_at_least(self, {"vocabulary_size": 1})
 
 
 @dataclass(kw_only=True)

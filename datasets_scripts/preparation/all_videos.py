@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable
@@ -60,8 +61,8 @@ class Outcome:
         return {"settings": asdict(self.settings), **counts, **self.totals(), "failed": self.failed}
 
 
-def check_settings(settings: EncodingSettings) -> None:
-    """Refuse settings that no video can be prepared with.
+def check_settings(settings: EncodingSettings, lowest_psnr: float) -> None:
+    """Refuse settings that no video can be prepared with, and a bound that would never or always hold.
 
     Raises:
         DatasetError: One is out of range.
@@ -74,6 +75,8 @@ def check_settings(settings: EncodingSettings) -> None:
         raise DatasetError(f"keyframe_every must be at least 1, not {settings.keyframe_every}")
     if not 0 <= settings.quality <= 51:
         raise DatasetError(f"quality must be from 0 (lossless) to 51, not {settings.quality:g}")
+    if not 0 <= lowest_psnr < math.inf:
+        raise DatasetError(f"lowest_psnr must be a number of decibels of at least 0, not {lowest_psnr:g}")
 
 
 def prepare_videos(
@@ -106,7 +109,7 @@ def prepare_videos(
     from tqdm.auto import tqdm
 
     settings = settings or EncodingSettings()
-    check_settings(settings)
+    check_settings(settings, lowest_psnr)
     if "libx264" not in av.codecs_available:
         raise DatasetError("preparing videos needs the encoder libx264, which the installed PyAV lacks")
     originals, folder = Path(os.path.abspath(media_dir)), Path(os.path.abspath(output))

@@ -77,10 +77,12 @@ class Prepared:
         return asdict(self)
 
     def is_up_to_date(self, job: Job) -> bool:
-        """Whether the prepared file is there, made from the original as it is now."""
+        """Whether the prepared file is there, made from the original as it is now, and as like it as is asked for."""
         try:
             target = os.stat(job.target)
         except OSError:
+            return False
+        if self.lowest_psnr < job.lowest_psnr:
             return False
         return target.st_size == self.bytes and state_of(job.source) == (self.source_bytes, self.source_changed)
 
@@ -98,7 +100,7 @@ def prepare_one(job: Job) -> Prepared | str:
     """Prepare a video.
 
     Returns:
-        What is known of it; or what is wrong with it, and then nothing is written.
+        What is known of it; or what is wrong with it, and then no file is left.
 
     Raises:
         OSError: The disk is full.
@@ -111,6 +113,8 @@ def prepare_one(job: Job) -> Prepared | str:
     except (av.FFmpegError, OSError, ValueError, *PILLOW_ERRORS) as error:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise OSError(errno.ENOSPC, "the disk is full; run the command again to go on", job.target) from error
+        # An earlier run may have made one, of what the original was then or under a lower bound: not what is asked for.
+        target.unlink(missing_ok=True)
         return str(error) if isinstance(error, UnpreparedError) else f"{type(error).__name__}: {error}"
     finally:
         part.unlink(missing_ok=True)

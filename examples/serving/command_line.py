@@ -12,11 +12,14 @@ import torch
 import uvicorn
 
 from clipbert_command_line.actions.models import quiet
+from clipbert_command_line.numbers import above_zero, port, whole
 from clipbert_hf import ClipBertError
 from examples.serving.models import kind_of
 from examples.serving.service import Service
 from examples.serving.settings import Settings
 from examples.serving.web import create_app
+
+_COUNT = whole(least=1)
 
 
 @dataclass(frozen=True)
@@ -44,21 +47,21 @@ def read_arguments(arguments: list[str] | None) -> Command:
     option = parser.add_argument
     option("--model", required=True, help="a folder, or a repository of the Hub; code in it is not run")
     option("--host", default="127.0.0.1", help="where to listen; 0.0.0.0 for every network")
-    option("--port", type=int, default=8000, help="0 for any free one")
-    option("--batch_size", type=_whole, default=Settings.batch_size, help="videos that pass the model together")
-    option("--max_wait_ms", type=_number, default=Settings.max_wait_ms, help="wait of a decoded video for others")
-    option("--max_requests", type=_whole, default=Settings.max_requests, help="requests at once; more get 503")
-    option("--max_mb", type=_number, default=Settings.max_mb, help="size of an upload, in millions of bytes")
-    option("--max_seconds", type=_number, default=Settings.max_seconds, help="length of a video")
-    option("--max_characters", type=_whole, default=Settings.max_characters, help="length of a text")
-    option("--max_texts", type=_whole, default=Settings.max_texts, help="options or texts of a request")
-    option("--timeout", type=_number, default=Settings.timeout, help="seconds of an upload, and of its answer")
-    option("--decoders", type=_whole, default=Settings.decoders, help="threads that decode")
-    option("--num_clips", type=_whole, help="clips of a video; by default the processor's")
+    option("--port", type=port(least=0), default=8000, help="0 for any free one")
+    option("--batch_size", type=_COUNT, default=Settings.batch_size, help="videos that pass the model together")
+    option("--max_wait_ms", type=above_zero, default=Settings.max_wait_ms, help="wait of a decoded video for others")
+    option("--max_requests", type=_COUNT, default=Settings.max_requests, help="requests at once; more get 503")
+    option("--max_mb", type=above_zero, default=Settings.max_mb, help="size of an upload, in millions of bytes")
+    option("--max_seconds", type=above_zero, default=Settings.max_seconds, help="length of a video")
+    option("--max_characters", type=_COUNT, default=Settings.max_characters, help="length of a text")
+    option("--max_texts", type=_COUNT, default=Settings.max_texts, help="options or texts of a request")
+    option("--timeout", type=above_zero, default=Settings.timeout, help="seconds of an upload, and of its answer")
+    option("--decoders", type=_COUNT, default=Settings.decoders, help="threads that decode")
+    option("--num_clips", type=_COUNT, help="clips of a video; by default the processor's")
     option("--video_dir", type=_folder, help="folder whose files may be asked about by path")
     option("--device", help="by default the GPU if there is one")
     option("--dtype", choices=("float32", "bfloat16", "float16"), help="by default as saved")
-    option("--threads", type=_whole, help="threads of the model on a CPU; by default all cores")
+    option("--threads", type=_COUNT, help="threads of the model on a CPU; by default all cores")
     given = vars(parser.parse_args(arguments))
     settings = Settings(**{field.name: given[field.name] for field in fields(Settings)})
     return Command(settings, given["host"], given["port"], given["threads"])
@@ -105,20 +108,6 @@ def _fail(error: Exception) -> int:
         logging.getLogger("uvicorn.error").error("the model failed", exc_info=error)
     sys.stderr.write(f"error: {error}\n")
     return 1
-
-
-def _whole(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, got {value}")
-    return value
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"expected more than 0, got {value:g}")
-    return value
 
 
 def _folder(text: str) -> Path:

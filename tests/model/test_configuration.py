@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from clipbert_hf import ClipBertConfig, ClipBertModel, InvalidInputError
@@ -16,6 +18,12 @@ from clipbert_hf.model.hub_code_clipbert import saving_repository
         ({"num_hidden_layers": 0}, "num_hidden_layers must be at least 1; got 0"),
         ({"freeze_backbone_stages": -1}, "freeze_backbone_stages must be at least 0"),
         ({"hidden_size": 100}, "hidden_size must be a multiple of num_attention_heads; got 100 and 12"),
+        ({"hidden_dropout_prob": 1.5}, "hidden_dropout_prob must be from 0 to 1; got 1.5"),
+        ({"attention_probs_dropout_prob": math.nan}, "attention_probs_dropout_prob must be from 0 to 1; got nan"),
+        ({"layer_norm_eps": 0.0}, "layer_norm_eps must be a positive number; got 0.0"),
+        ({"initializer_range": -0.1}, "initializer_range must be at least 0; got -0.1"),
+        ({"initializer_range": math.nan}, "initializer_range must be a finite number; got nan"),
+        ({"rank_margin": math.inf}, "rank_margin must be a finite number; got inf"),
     ],
 )
 def test_wrong_values_name_the_allowed_ones(options, message):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import pytest
 import yaml
@@ -132,13 +132,32 @@ def test_wrong_files(text: str, words: list[str], tmp_path: Path) -> None:
         (["--batch_size", "0"], "batch_size must be at least 1; got 0"),
         (["--epochs", "-1"], "epochs must be at least 0; got -1"),
         (["--warmup_ratio", "6"], r"warmup_ratio must be from 0 to 1; got 6\.0"),
-        (["--adam_betas", "0.9"], r"adam_betas must be two numbers; got \[0\.9\]"),
+        (["--adam_betas", "0.9"], r"adam_betas must be two numbers from 0 to below 1; got \[0\.9\]"),
+        (["--adam_betas", "[0.9, 1.0]"], r"adam_betas must be two numbers from 0 to below 1; got \[0\.9, 1\.0\]"),
+        (["--adam_eps", "-1"], r"adam_eps must be at least 0; got -1\.0"),
+        (["--seed", "-1"], "seed must be at least 0; got -1"),
+        (["--seed", str(2**32)], "seed must be at most 4294967295; got 4294967296"),
+        (["--max_grad_norm", "0"], r"max_grad_norm must be above 0, or null for any; got 0\.0"),
+        (["--vocabulary_size", "0"], "vocabulary_size must be at least 1; got 0"),
+        (["--answer_vocabulary_size", "0"], "answer_vocabulary_size must be at least 1; got 0"),
         (["--inference_clips", "[1,"], r"cannot read the value '\[1,'"),
     ],
 )
 def test_values_out_of_range(arguments: list[str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         parse_recipe(VideoQARecipe, ["--output_dir", "x", "--data_dir", "y", *arguments])
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("recipe", [VideoQARecipe, MultipleChoiceRecipe, RetrievalRecipe, PretrainingRecipe])
+def test_no_number_is_infinite_or_none(recipe: type[Any], value: str) -> None:
+    hints = get_type_hints(recipe)
+    names = [entry.name for entry in fields(recipe) if "float" in str(hints[entry.name])]
+    assert {"learning_rate", "weight_decay", "max_grad_norm", "warmup_ratio"} < {*names}
+    for name in names:
+        given = f"[0.9, {value}]" if name == "adam_betas" else value
+        with pytest.raises(RecipeError, match=rf"{name} must be .*; got .*{value}"):
+            parse_recipe(recipe, ["--output_dir", "x", "--data_dir", "y", f"--{name}={given}"])
 
 
 @pytest.mark.parametrize(

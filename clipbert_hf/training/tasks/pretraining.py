@@ -27,7 +27,7 @@ from ..data.frames import PretrainingSamples
 from ..data.loaders import create_loader
 from ..data.masking import IGNORED, TextMasker
 from ..data.row_tables import Row
-from ..recipe import RecipeError, ScriptSettings, check_at_least, setting
+from ..recipe import RecipeError, ScriptSettings, check_at_least, check_shares, setting
 
 _MOST_SEARCHED = 1000
 
@@ -57,8 +57,7 @@ class PretrainingRecipe(ScriptSettings, ContrastiveSettings):
         check_at_least(self, {**lowest, "masked_texts": 0, "matched_texts": 0})
         if not self.masked_texts + self.matched_texts:
             raise RecipeError("masked_texts and matched_texts are both 0: there is nothing to learn")
-        if not 0 <= self.hard_negatives <= 1:
-            raise RecipeError(f"hard_negatives must be from 0 to 1; got {self.hard_negatives}")
+        check_shares(self, "hard_negatives", "mask_probability", "key_word_mask_probability")
 
 
 class PretrainingCollator:

@@ -56,6 +56,10 @@ class RetrievalRecipe(ScriptSettings, ClipSettings, ContrastiveSettings):
         super().check()
         names = ("captions_per_video", "negatives_per_caption", "hard_candidates", "eval_pairs")
         check_at_least(self, dict.fromkeys((*names, "matching_videos", "matching_clips"), 1))
+        if any(count < 1 for count in self.candidates):
+            raise RecipeError(f"candidates must be at least 1 each; got {self.candidates}")
+        if self.dual_softmax_scale is not None and self.dual_softmax_scale <= 0:
+            raise RecipeError(f"dual_softmax_scale must be above 0; got {self.dual_softmax_scale}")
         if (self.matching_clips or 0) > self.training_clips:
             raise RecipeError(
                 f"matching_clips must be at most training_clips, {self.training_clips}; got {self.matching_clips}"

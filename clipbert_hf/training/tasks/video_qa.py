@@ -21,7 +21,7 @@ from ..data.answers import AnswerKind, answers_to_learn, drop_unanswered_test, l
 from ..data.clips import QuestionTaskSettings, frame_indices
 from ..data.row_tables import Row
 from ..data.splits import Splits
-from ..recipe import RecipeError, setting
+from ..recipe import RecipeError, check_at_least, setting
 from ..starting_points import create_model
 from .clip_scores import logits_by_clips
 from .confidence import calibration_errors, confidence_of, config_of, prediction
@@ -53,6 +53,7 @@ class VideoQARecipe(QuestionTaskSettings):
     def check(self) -> None:
         """See the base."""
         super().check()
+        check_at_least(self, {"answer_vocabulary_size": 1})
         if self.answers is not None and (self.answer_kind == "count" or self.answer_vocabulary_size is not None):
             raise RecipeError(
                 "answers has all that a model learns: neither answer_kind=count nor answer_vocabulary_size"

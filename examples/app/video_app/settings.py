@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipbert_command_line.numbers import above_zero, port, whole
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -56,25 +58,12 @@ def read_settings(arguments: Sequence[str] | None = None, environment: Mapping[s
         help="the model of the index; by default from where it was",
     )
     parser.add_argument("--examples", default=environment.get("EXAMPLES") or None, help="folder of videos to pick")
-    parser.add_argument("--max_megabytes", type=_positive(int), default=default.max_megabytes, help="of an upload")
-    parser.add_argument("--max_minutes", type=_positive(float), default=default.max_minutes, help="of a video")
-    parser.add_argument("--waiting", type=_positive(int), default=default.waiting, help="requests that may wait")
+    parser.add_argument("--max_megabytes", type=whole(least=1), default=default.max_megabytes, help="of an upload")
+    parser.add_argument("--max_minutes", type=above_zero, default=default.max_minutes, help="of a video")
+    parser.add_argument("--waiting", type=whole(least=1), default=default.waiting, help="requests that may wait")
     parser.add_argument("--host", help="address to listen at; by default this machine alone")
-    parser.add_argument("--port", type=_positive(int), help="by default the first free one from 7860")
+    parser.add_argument("--port", type=port(least=1), help="by default the first free one from 7860")
     given = vars(parser.parse_args(arguments))
     models = given.pop("model") or [name for name in named if name]
     examples = given.pop("examples")
     return Settings(models=tuple(models), examples=None if examples is None else Path(examples), **given)
-
-
-def _positive(kind: type[int] | type[float]) -> type[int] | type[float]:
-    """The type of an argument whose value must be above 0."""
-
-    def parse(text: str) -> float:
-        value = kind(text)
-        if not value > 0:
-            raise argparse.ArgumentTypeError(f"must be above 0; got {text}")
-        return value
-
-    parse.__name__ = kind.__name__  # which argparse names in its messages
-    return parse  # type: ignore[return-value]

@@ -117,6 +117,25 @@ def test_a_second_run_does_what_is_new_or_changed(folder: Path, capsys: pytest.C
     assert "7 videos prepared, 0 of them by this run" in capsys.readouterr().out
 
 
+def test_what_is_no_longer_good_enough_does_not_stay(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert prepare.main(arguments(folder)) == 0
+    lines = [json.loads(line) for line in (folder / "out" / "prepared.jsonl").read_text().splitlines()]
+    lines.sort(key=lambda line: line["lowest_psnr"])
+    worst, best = lines[0], lines[-1]
+    assert worst["lowest_psnr"] < best["lowest_psnr"]
+    torn = Path(best["source"])
+    assert prepare.main(arguments(folder, "--lowest_psnr", str(worst["lowest_psnr"]))) == 0
+    torn.write_bytes(torn.read_bytes()[:-200])
+    bound = (worst["lowest_psnr"] + best["lowest_psnr"]) / 2
+    capsys.readouterr()
+    assert prepare.main(arguments(folder, "--lowest_psnr", str(bound))) == 1
+    assert "a frame is too unlike its original" in capsys.readouterr().out
+    failed = json.loads((folder / "out" / "prepared_report.json").read_text())["failed"]
+    assert {worst["source"], str(torn)} <= {*failed}
+    for line in lines:
+        assert (folder / "out" / line["name"]).exists() == (line["source"] not in failed)
+
+
 def test_a_killed_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [f"clip{number}" for number in range(24)]
     pictures = np.random.default_rng(0).integers(0, 256, (40, 12, 16, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
@@ -162,6 +181,8 @@ REFUSED = [
     (["--longest_edge", "447"], "longest_edge must be an even number from 16 to 8192, not 447"),
     (["--keyframe_every", "0"], "keyframe_every must be at least 1, not 0"),
     (["--quality", "-1"], "quality must be from 0 (lossless) to 51, not -1"),
+    (["--lowest_psnr", "nan"], "lowest_psnr must be a number of decibels of at least 0, not nan"),
+    (["--lowest_psnr", "inf"], "lowest_psnr must be a number of decibels of at least 0, not inf"),
     (["--workers", "0"], "workers must be at least 1, not 0"),
 ]
 

@@ -53,8 +53,21 @@ def test_settings_of_the_environment_and_of_the_command_line() -> None:
     given = read_settings(["--model", "qa", "--index", "i", "--max_minutes", "0.5", "--port", "80"], space)
     assert (given.models, given.index, given.max_minutes, given.port) == (("qa",), "i", 0.5, 80)
     assert read_settings([], {}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--max_megabytes", "0", "a whole number of at least 1"),
+        ("--waiting", "few", "a whole number of at least 1"),
+        ("--max_minutes", "inf", "a number above 0"),
+        ("--port", "65536", "a whole number from 1 to 65535"),
+    ],
+)
+def test_settings_that_cannot_be(option: str, value: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        read_settings(["--max_megabytes", "0"], {})
+        read_settings([option, value], {})
+    assert f"argument {option}: expected {expected}; got {value}" in capsys.readouterr().err
 
 
 def test_what_cannot_be_shown(app_home: Path) -> None:

@@ -88,11 +88,21 @@ def test_models_that_cannot_be_served(home, tmp_path, capsys):
     assert str(failures[0]).startswith(f"--model {tmp_path}: cannot be loaded: ")
 
 
-@pytest.mark.parametrize(("option", "value"), [("batch_size", "0"), ("max_mb", "-1"), ("video_dir", "none")])
-def test_options_are_checked(option, value, capsys):
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("batch_size", "0", "expected a whole number of at least 1; got 0"),
+        ("num_clips", "few", "expected a whole number of at least 1; got few"),
+        ("max_mb", "-1", "expected a number above 0; got -1"),
+        ("timeout", "inf", "expected a number above 0; got inf"),
+        ("port", "65536", "expected a whole number from 0 to 65535; got 65536"),
+        ("video_dir", "none", "there is no folder none"),
+    ],
+)
+def test_options_are_checked(option, value, message, capsys):
     with pytest.raises(SystemExit, match="2"):
         command_line.main(["--model", "model", f"--{option}", value])
-    assert f"argument --{option}: " in capsys.readouterr().err
+    assert f"argument --{option}: {message}" in capsys.readouterr().err
 
 
 def test_the_command(home):

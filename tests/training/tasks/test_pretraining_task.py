@@ -89,6 +89,8 @@ def test_only_matches(small_data: Path, pretrained: Path, tmp_path: Path) -> Non
         ({"captions_per_video": 0}, "captions_per_video must be at least 1; got 0"),
         ({"hard_candidates": 0}, "hard_candidates must be at least 1; got 0"),
         ({"hard_negatives": 1.5}, r"hard_negatives must be from 0 to 1; got 1\.5"),
+        ({"mask_probability": 15}, r"mask_probability must be from 0 to 1; got 15\.0"),
+        ({"key_word_mask_probability": -0.5}, r"key_word_mask_probability must be from 0 to 1; got -0\.5"),
         ({"negatives": "easy"}, "negatives must be random or hard or in_batch; got 'easy'"),
     ],
 )

@@ -232,6 +232,14 @@ def test_the_right_option_twice(pretrained: Path, capsys: pytest.CaptureFixture[
         assert [by_clips[2] for _, by_clips in records[0]] == chosen
 
 
-def test_settings_out_of_range() -> None:
-    with pytest.raises(RecipeError, match="negatives_per_caption must be at least 1; got 0"):
-        run_retrieval.main(["--output_dir", "x", "--data_dir", "y", "--negatives_per_caption", "0"])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("negatives_per_caption", "0", "must be at least 1; got 0"),
+        ("candidates", "10,0", r"must be at least 1 each; got \[10, 0\]"),
+        ("dual_softmax_scale", "0", r"must be above 0; got 0\.0"),
+    ],
+)
+def test_settings_out_of_range(name: str, value: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=f"{name} {message}"):
+        run_retrieval.main(["--output_dir", "x", "--data_dir", "y", f"--{name}", value])
