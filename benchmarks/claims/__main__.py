@@ -5,7 +5,7 @@ data (``points.py``, ``more_points.py``), and is trained with each seed by what 
 runs that several points need are done once, and each seed has one pre-training. A run is a folder with the script's
 ``results.json``; what is done is not done again, and a run that was killed goes on from its last checkpoint.
 
-Three seeds leave two comparisons of point 1 undecided by more than three points; ``--further-seeds`` (``make
+Three seeds leave comparisons of retrieval undecided by more than three points; ``--further-seeds`` (``make
 claims-seeds``) trains their settings with more of them.
 
 No setting is tuned: the search space is one point, that of the recipes. Each test split is used once for each trained
@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from benchmarks.claims.points import Point
 from benchmarks.claims.results import Results, told_of
 from benchmarks.claims.runner import read_row, run_all, runs_of
 from benchmarks.claims.settings import FULL, QUICK, ClaimsError, Scale, Setting, by_name
+from clipbert_command_line.numbers import whole
 
 
 def all_points() -> list[Point]:
@@ -45,7 +46,7 @@ def collect(chosen: Sequence[Point], scale: Scale, root: Path) -> Results:
     rows = []
     outcomes: dict[str, list[Outcomes]] = {}
     settings = by_name(setting for point in chosen for setting in point.settings)
-    further = [run for run in further_runs(scale, root) if run.setting.name in settings]
+    further = [run for run in further_done(scale, root) if run.setting.name in settings]
     for run in [*runs_of(settings, scale, root), *further]:
         rows.append(read_row(run))
         if rows[-1]["metrics"]:
@@ -57,16 +58,29 @@ def collect(chosen: Sequence[Point], scale: Scale, root: Path) -> Results:
     return Results(rows, videos, scale.draws)
 
 
-def _further_plan(scale: Scale) -> tuple[dict[str, Setting], Scale]:
-    """The settings that have further seeds, and the scale with these."""
-    return by_name(points.with_further_seeds()), replace(scale, seeds=scale.further_seeds)
-
-
 def further_runs(scale: Scale, root: Path) -> list[Run]:
-    """Those of further seeds with which every such setting is done: a comparison has all its terms or none."""
-    runs = runs_of(*_further_plan(scale), root)
-    absent = {run.seed for run in runs if not run.is_done}
-    return [run for run in runs if run.seed not in absent]
+    """Those of further seeds, each once."""
+    return _each_once(run for runs in _further_by_point(scale, root) for run in runs)
+
+
+def further_done(scale: Scale, root: Path) -> list[Run]:
+    """Those of a point's further seeds with which all its settings are done: a comparison has all its terms or none."""
+    done: list[Run] = []
+    for runs in _further_by_point(scale, root):
+        absent = {run.seed for run in runs if not run.is_done}
+        done += [run for run in runs if run.seed not in absent]
+    return _each_once(done)
+
+
+def _further_by_point(scale: Scale, root: Path) -> list[list[Run]]:
+    return [
+        runs_of(by_name(settings), replace(scale, seeds=scale.further_seeds[point]), root)
+        for point, settings in points.with_further_seeds().items()
+    ]
+
+
+def _each_once(runs: Iterable[Run]) -> list[Run]:
+    return [*{run.folder: run for run in runs}.values()]
 
 
 def write(scale: Scale, root: Path, docs: Path, *, quick: bool) -> None:
@@ -88,10 +102,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description=__doc__.splitlines()[0])
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--points", default="1,2,3,4", help="numbers of points, from 1 to 7")
-    what.add_argument("--further-seeds", action="store_true", help="retrieval of one and two clips, more seeds")
+    what.add_argument("--further-seeds", action="store_true", help="more seeds where three decide little, of retrieval")
     parser.add_argument("--work", type=Path, help="folder of data and runs to go on from (runs/claims)")
     parser.add_argument("--docs", type=Path, help="folder for claims.md, claims.json and figures (docs)")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="runs at a time, a thread each")
+    parser.add_argument(
+        "--processes", type=whole(least=1), default=os.cpu_count() or 1, help="runs at a time, a thread each"
+    )
     parser.add_argument("--plan", action="store_true", help="say what would be run, and for how long; run nothing")
     parser.add_argument("--quick", action="store_true", help="few videos and steps, in runs/claims_quick")
     options = parser.parse_args(arguments)
@@ -99,11 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root = options.work or Path("runs/claims_quick" if options.quick else "runs/claims")
     docs = options.docs or (root / "docs" if options.quick else Path("docs"))
     try:
-        settings, wanted = _further_plan(scale) if options.further_seeds else (_chosen(options.points), scale)
+        runs = further_runs(scale, root) if options.further_seeds else runs_of(_chosen(options.points), scale, root)
         if options.plan:
-            sys.stdout.write(plan_text(runs_of(settings, wanted, root), wanted, processes=options.processes))
+            sys.stdout.write(plan_text(runs, scale, processes=options.processes))
             return 0
-        run_all(settings, wanted, root, processes=options.processes)
+        run_all(runs, scale, processes=options.processes)
         write(scale, root, docs, quick=options.quick)
     except ClaimsError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,6 +10,10 @@ from typing import Literal
 from benchmarks.claims.bootstrap import Estimate
 
 Verdict = Literal["reproduced", "not reproduced", "not decidable here"]
+_UNDECIDED: Verdict = "not decidable here"
+# Half the width of an interval, in points, within which "undecided" says something.
+ENOUGH = 3
+_NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ def decide(found: Estimate, margin: float = 0.0) -> Verdict:
     """
     if found.low > -margin:
         return "reproduced"
-    return "not reproduced" if found.high < 0 else "not decidable here"
+    return "not reproduced" if found.high < 0 else _UNDECIDED
 
 
 def decide_all(found: Sequence[tuple[Comparison, Estimate]]) -> Verdict:
@@ -63,7 +68,7 @@ def decide_all(found: Sequence[tuple[Comparison, Estimate]]) -> Verdict:
     verdicts = {decide(estimate, comparison.margin) for comparison, estimate in found}
     if "not reproduced" in verdicts:
         return "not reproduced"
-    return "reproduced" if verdicts == {"reproduced"} else "not decidable here"
+    return "reproduced" if verdicts == {"reproduced"} else _UNDECIDED
 
 
 def sentence(found: Sequence[tuple[Comparison, Estimate]]) -> str:
@@ -77,8 +82,16 @@ def sentence(found: Sequence[tuple[Comparison, Estimate]]) -> str:
     return f"**{verdict.capitalize()}** ({because}): {'; '.join(_described(*each) for each in found)}."
 
 
+def _seeds_it_takes(found: Estimate) -> str:
+    """Of an interval that is too wide, how many seeds would narrow it as far as these tell; videos need more still."""
+    if found.half_width <= ENOUGH:
+        return ""
+    seeds = math.ceil((_NORMAL_95 * found.deviation / ENOUGH) ** 2)
+    return f"; seeds differ by ± {found.deviation:.1f}, so ± {ENOUGH} takes at least {seeds} of them"
+
+
 def _described(comparison: Comparison, found: Estimate) -> str:
     allowed = f", where {comparison.margin:g} below is allowed" if comparison.margin else ""
     verdict = decide(found, comparison.margin)
-    doubt = f" (undecided within ± {found.half_width:.1f})" if verdict == "not decidable here" else ""
+    doubt = f" (undecided within ± {found.half_width:.1f}{_seeds_it_takes(found)})" if verdict == _UNDECIDED else ""
     return f"{comparison.text} {found.mean:+.1f} points [{found.low:+.1f}, {found.high:+.1f}]{allowed}{doubt}"

@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -23,24 +23,19 @@ def runs_of(settings: Mapping[str, Setting], scale: Scale, root: Path) -> list[R
     return [Run(setting, seed, root) for seed in scale.seeds for setting in settings.values()]
 
 
-def run_all(settings: Mapping[str, Setting], scale: Scale, root: Path, *, processes: int) -> list[Run]:
+def run_all(runs: Sequence[Run], scale: Scale, *, processes: int) -> None:
     """Do what is not done.
 
     Args:
-        settings: By name, those that others need first.
+        runs: Those that others need first.
         scale: How much.
-        root: Folder of data and runs.
         processes: How many runs at a time, each in one thread.
-
-    Returns:
-        All runs.
 
     Raises:
         ClaimsError: If one failed; what does not need it is done all the same.
     """
-    for data in dict.fromkeys(setting.data for setting in settings.values()):
+    for root, data in dict.fromkeys((run.root, run.setting.data) for run in runs):
         make(data, root / "data", scale)
-    runs = runs_of(settings, scale, root)
     for run in runs:
         claim(run, scale)
     waiting = [run for run in runs if not run.is_done]
@@ -48,7 +43,6 @@ def run_all(settings: Mapping[str, Setting], scale: Scale, root: Path, *, proces
     failed = _work_off(waiting, scale, processes)
     if failed:
         raise ClaimsError(f"{len(failed)} runs failed, or what they need did; see first {failed[0].folder / 'log.txt'}")
-    return runs
 
 
 def claim(run: Run, scale: Scale) -> None:

@@ -9,14 +9,14 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from benchmarks.claims.inference_clips import InferenceClips
 from benchmarks.claims.outcomes import AT, Outcomes
 from benchmarks.claims.settings import Scale, Setting
 from clipbert_hf import ClipBertForVideoQuestionAnswering, ClipBertForVideoTextRetrieval, ClipBertProcessor
 from clipbert_hf.metrics.retrieval import text_to_video_ranks
 from clipbert_hf.model.contrastive_clipbert import contrastive_similarity
-from clipbert_hf.model.encoded_videos_clipbert import EncodedVideos, join_videos
+from clipbert_hf.model.encoded_videos_clipbert import EncodedVideos
 from clipbert_hf.model.pair_scoring_clipbert import ClipBertPairScorer, ranking_scores
-from clipbert_hf.training.data.clips import ClipSamples
 from clipbert_hf.training.data.rows import group_by_video
 from clipbert_hf.training.data.splits import Row, load_splits
 from clipbert_hf.training.recipe import DataSettings
@@ -24,6 +24,8 @@ from clipbert_hf.training.tasks.clip_scores import clips_by_count, logits_by_cli
 
 # Where one clip lies, as published for each task.
 _SINGLE_CLIP = {"qa": "dense", "retrieval": "middle"}
+# So few stay in the cache of a core.
+_PAIRS_AT_ONCE = 128
 
 
 def score(setting: Setting, model_folder: Path, data: Path, scale: Scale) -> Outcomes:
@@ -37,31 +39,24 @@ def score(setting: Setting, model_folder: Path, data: Path, scale: Scale) -> Out
     """
     config = setting.overrides.get("dataset_config", setting.task)
     groups = group_by_video(load_splits(DataSettings(data_dir=str(data)), config)["test"])
+    processor, counts = ClipBertProcessor.from_pretrained(model_folder), scale.inference_clips
+    clips = InferenceClips(groups, processor, counts, single_clip=_SINGLE_CLIP[setting.task], data=data)
+    score_task = {"qa": _score_questions, "retrieval": _score_retrieval}[setting.task]
     with torch.inference_mode():
-        if setting.task == "qa":
-            return _score_questions(setting, model_folder, groups, scale)
-        return _score_retrieval(setting, model_folder, groups, scale)
+        return score_task(setting, model_folder, groups, clips, scale)
 
 
-def _encoded(
-    groups: Sequence[list[Row]], processor: ClipBertProcessor, scorer: ClipBertPairScorer, task: str, scale: Scale
-) -> Iterator[EncodedVideos]:
-    """The clips of each video, once for all numbers of clips."""
-    read = ClipSamples(processor, clips=scale.inference_clips, training=False, single_clip=_SINGLE_CLIP[task])
-    for rows in groups:
-        sample = read(rows, np.random.default_rng())  # of which inference draws nothing
-        pixels = processor.video_processor.normalize_clips(sample["pixels"])
-        yield scorer.encode_videos(pixels, sample["frame_indices"])
-
-
-def _score_questions(setting: Setting, folder: Path, groups: Sequence[list[Row]], scale: Scale) -> Outcomes:
+def _score_questions(
+    setting: Setting, folder: Path, groups: Sequence[list[Row]], clips: InferenceClips, scale: Scale
+) -> Outcomes:
     model = ClipBertForVideoQuestionAnswering.from_pretrained(folder).eval()
     processor = ClipBertProcessor.from_pretrained(folder)
-    scorer = ClipBertPairScorer(model, pairs_at_once=512)
+    scorer = ClipBertPairScorer(model, pairs_at_once=_PAIRS_AT_ONCE)
     answers = [model.config.id2label[place] for place in range(model.config.num_labels)]
     rows = [row for group in groups for row in group]
     hits: dict[str, list[bool]] = {}
-    for group, video in zip(groups, _encoded(groups, processor, scorer, "qa", scale), strict=True):
+    for place, group in enumerate(groups):
+        video = clips.encode(slice(place, place + 1), scorer)
         tokens = processor(text=[row["question"] for row in group])
         output = scorer.score_pairs(tokens["input_ids"], tokens["attention_mask"], videos=video)
         clip_logits = cast("torch.Tensor", output.clip_logits).squeeze(1)  # (questions, K, answers)
@@ -78,15 +73,17 @@ def _score_questions(setting: Setting, folder: Path, groups: Sequence[list[Row]]
     return found
 
 
-def _score_retrieval(setting: Setting, folder: Path, groups: Sequence[list[Row]], scale: Scale) -> Outcomes:
+def _score_retrieval(
+    setting: Setting, folder: Path, groups: Sequence[list[Row]], clips: InferenceClips, scale: Scale
+) -> Outcomes:
     """Each text looks for its video in a gallery of so many; galleries are parts of the split."""
     model = ClipBertForVideoTextRetrieval.from_pretrained(folder).eval()
     processor = ClipBertProcessor.from_pretrained(folder)
-    scorer = ClipBertPairScorer(model, pairs_at_once=512)
+    scorer = ClipBertPairScorer(model, pairs_at_once=_PAIRS_AT_ONCE)
     hits: dict[str, list[bool]] = {}
     for first in range(0, len(groups), scale.gallery):
-        gallery = groups[first : first + scale.gallery]
-        videos = join_videos([*_encoded(gallery, processor, scorer, "retrieval", scale)])
+        part = slice(first, first + scale.gallery)
+        gallery, videos = groups[part], clips.encode(part, scorer)
         tokens = processor(text=[rows[0]["caption"] for rows in gallery])
         for name, scores in _rankings(model, scorer, tokens, videos, setting, scale):
             ranks = text_to_video_ranks(scores.numpy(), np.arange(len(gallery)))

@@ -75,7 +75,8 @@ class Scale:
 
     Args:
         seeds: Of training; the videos are the same.
-        further_seeds: Of the settings that :func:`benchmarks.claims.points.with_further_seeds` names.
+        further_seeds: By the number of a point, of the settings that
+            :func:`benchmarks.claims.points.with_further_seeds` names.
         train: Training videos of each data set.
         test: Test videos, by the task.
         steps: Optimizer steps of each task where `times` is 1.
@@ -86,7 +87,7 @@ class Scale:
     """
 
     seeds: tuple[int, ...]
-    further_seeds: tuple[int, ...]
+    further_seeds: Mapping[int, tuple[int, ...]]
     train: int
     test: Mapping[str, int]
     steps: Mapping[str, int]
@@ -106,7 +107,7 @@ class Scale:
 
 FULL = Scale(
     seeds=(42, 43, 44),
-    further_seeds=(45, 46, 47, 48, 49),
+    further_seeds={1: tuple(range(45, 62)), 3: tuple(range(45, 50))},
     train=1000,
     test={"qa": 300, "retrieval": 800},
     steps={"pretraining": 400, "language": 400, "qa": 200, "retrieval": 600},
@@ -115,7 +116,7 @@ FULL = Scale(
 )
 QUICK = Scale(
     seeds=(42, 43),
-    further_seeds=(44,),
+    further_seeds={1: (44, 45), 3: (44,)},
     train=8,
     test={"qa": 4, "retrieval": 4},
     steps={"pretraining": 2, "language": 2, "qa": 2, "retrieval": 2},

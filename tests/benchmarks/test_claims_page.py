@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from script_runs import ROOT
 
-from benchmarks.claims.__main__ import all_points, further_runs, main
+from benchmarks.claims.__main__ import all_points, further_done, further_runs, main
 from benchmarks.claims.decisions import Claim, difference
 from benchmarks.claims.one_run import ROW, Run
 from benchmarks.claims.page import claim_sentence, page, table_text
@@ -114,22 +114,20 @@ def test_the_page_says_all_of_it_from_the_saved_results(results: Results, tmp_pa
     assert "mean nothing" in page([POINT], [], loaded, QUICK, quick=True)
 
 
-def test_the_published_page_is_that_of_its_raw_results() -> None:
+def test_the_published_page_is_that_of_its_raw_results(tmp_path: Path) -> None:
     docs = ROOT / "docs"
     published = Results.load(docs / "claims.json", draws=FULL.draws)
     there = {run["setting"] for run in published.rows}
     done = [point for point in all_points() if all(setting.name in there for setting in point.settings)]
     absent = [point for point in all_points() if point not in done]
-    more = sorted({run["seed"] for run in published.rows} - {*FULL.seeds})
-    assert {*more} <= {*FULL.further_seeds}
+    seeds_of = {setting: [*FULL.seeds] for setting in there}
+    for run in further_runs(FULL, tmp_path):
+        seeds_of[run.setting.name].append(run.seed)
     assert page(done, absent, published, FULL, quick=False) == (docs / "claims.md").read_text("utf-8")
     for point in done:
         assert (docs / "figures" / f"claims_{point.number}.png").exists()
         for setting in point.settings:
-            seeds = published.seeds(setting.name)
-            assert seeds[: len(FULL.seeds)] == [*FULL.seeds]
-            further = seeds[len(FULL.seeds) :]
-            assert further == (more if setting in with_further_seeds() else [])
+            assert sorted(published.seeds(setting.name)) == sorted(seeds_of[setting.name])
 
 
 def test_pictures(results: Results, tmp_path: Path) -> None:
@@ -152,18 +150,37 @@ def test_results_that_are_not_there(results: Results) -> None:
 # --- The plan ---
 
 
+def test_further_seeds_are_of_comparisons_of_retrieval(tmp_path: Path) -> None:
+    for settings in with_further_seeds().values():
+        assert {(setting.task, setting.times) for setting in settings} == {("pretraining", 1), ("retrieval", 1)}
+    runs = [(run.setting.name, run.seed) for run in further_runs(QUICK, tmp_path)]
+    # Two settings are of both points, with the seed that both have once.
+    assert runs.count(("retrieval-random2-lse", 44)) == runs.count(("pretraining", 44)) == 1
+    assert len(runs) == len({*runs}) == 4 * 2 + 10 - 2
+
+
 def test_further_seeds_count_when_all_their_settings_are_done(tmp_path: Path) -> None:
-    settings, (seed,) = by_name(with_further_seeds()), QUICK.further_seeds
-    assert {(setting.task, setting.times) for setting in settings.values()} == {("pretraining", 1), ("retrieval", 1)}
-    both = [run.setting.name for run in runs_of(settings, QUICK, tmp_path) if run.seed == QUICK.seeds[0]]
-    assert both == ["pretraining", "retrieval-random1", "retrieval-random2-lse", "retrieval-dense2-lse"]
-    for name in both:
-        assert further_runs(QUICK, tmp_path) == []
-        folder = tmp_path / "runs" / name / str(seed)
-        folder.mkdir(parents=True)
+    first, second = ([setting.name for setting in settings] for settings in with_further_seeds().values())
+    assert first == ["pretraining", "retrieval-random1", "retrieval-random2-lse", "retrieval-dense2-lse"]
+    assert len(second) == 10
+
+    def done() -> list[tuple[str, int]]:
+        return [(run.setting.name, run.seed) for run in further_done(QUICK, tmp_path)]
+
+    def do(name: str) -> None:
+        folder = tmp_path / "runs" / name / "44"
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / ROW).write_text("{}")
-    assert [run.setting.name for run in further_runs(QUICK, tmp_path)] == both
-    assert further_runs(FULL, tmp_path) == []
+
+    for name in first:
+        assert done() == []
+        do(name)
+    assert done() == [(name, 44) for name in first]
+    for name in second:
+        assert len(done()) == len(first)
+        do(name)
+    assert done() == [(name, 44) for name in dict.fromkeys([*first, *second])]
+    assert further_done(FULL, tmp_path) == []
 
 
 def test_every_setting_is_one_that_its_script_takes(tmp_path: Path) -> None:
@@ -217,17 +234,27 @@ def test_a_folder_is_never_taken_for_a_run_with_other_settings(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("what", "minutes"), [(["--points", "1,2,3,4"], 115), (["--points", "5,6,7"], 135), (["--further-seeds"], 20)]
+    ("what", "minutes"), [(["--points", "1,2,3,4"], 100), (["--points", "5,6,7"], 100), (["--further-seeds"], 110)]
 )
 def test_the_plan_fits_into_the_time(
     what: list[str], minutes: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Of each command, when those before it are done."""
+    if what[-1] == "5,6,7":
+        before = by_name(setting for point in all_points()[:4] for setting in point.settings)
+        for run in runs_of(before, FULL, tmp_path):
+            run.folder.mkdir(parents=True)
+            (run.folder / ROW).write_text("{}")
+    there = sorted(tmp_path.rglob("*"))
     assert main(["--plan", *what, "--processes", "2", "--work", str(tmp_path)]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert 10 < int(last.split("about ")[1].split(" minutes")[0]) <= minutes, last
-    assert not any(tmp_path.iterdir())
+    assert 10 < int(last.split("cores; ")[1].split(" of them left")[0]) <= minutes, last
+    assert sorted(tmp_path.rglob("*")) == there
 
 
-def test_unknown_points(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--processes", "0"])
+    assert "argument --processes: expected a whole number of at least 1; got 0" in capsys.readouterr().err
     assert main(["--points", "1,9"]) == 1
     assert "--points must be numbers of 1, 2, 3, 4, 5, 6, 7" in capsys.readouterr().err

@@ -24,13 +24,13 @@ SOME_RUNS = """
 import dataclasses, sys
 from pathlib import Path
 from benchmarks.claims.families import PRETRAINING, trained
-from benchmarks.claims.runner import run_all
+from benchmarks.claims.runner import run_all, runs_of
 from benchmarks.claims.settings import QUICK, ClaimsError, by_name
 scale = dataclasses.replace(QUICK, seeds=(42,), gallery=QUICK.test["retrieval"])
 broken = trained("qa", 1, suffix="broken", more={"processor.num_frames": 0})
 settings = by_name([PRETRAINING, broken, trained("qa", 2), trained("retrieval", 2)])
 try:
-    run_all(settings, scale, Path(sys.argv[1]), processes=2)
+    run_all(runs_of(settings, scale, Path(sys.argv[1])), scale, processes=2)
 except ClaimsError as error:
     print(f"error: {error}")
 """
@@ -55,11 +55,14 @@ def test_runs_are_done_once_and_tested_as_the_scripts_do(tmp_path: Path) -> None
             of_script, abs=1e-5
         )
     # One that was stopped before its test goes on with that; the others are left alone.
+    metrics = json.loads((folders["qa-random2-lse"] / "row.json").read_text())["metrics"]
     (folders["qa-random2-lse"] / "row.json").unlink()
     (folders["qa-random2-lse"] / "outcomes.npz").unlink()
     status, output = run_code(SOME_RUNS, tmp_path)
     assert "4 runs, 2 of them done" in output
-    assert (folders["qa-random2-lse"] / "row.json").exists()
+    # Its clips were decoded for the first test, and kept.
+    assert len(list((tmp_path / "data" / "inference_clips").glob("qa_test-*.npz"))) == 1
+    assert json.loads((folders["qa-random2-lse"] / "row.json").read_text())["metrics"] == metrics
     assert {name: (folder / "results.json").stat().st_mtime_ns for name, folder in folders.items()} == trained_at
 
 

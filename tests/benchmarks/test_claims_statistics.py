@@ -89,6 +89,10 @@ def test_a_claim_holds_if_all_of_it_does_and_the_sentence_says_why() -> None:
         "**Not decidable here** (overlapping intervals): a − b +2.0 points [+0.5, +3.5]; "
         "a − b +0.5 points [-1.0, +2.0] (undecided within ± 1.5)."
     )
+    # (1.96 * 9 / 3) ** 2 is 34.6.
+    assert sentence([(a, Estimate(1.0, -4.0, 6.0, 9.0))]).endswith(
+        "[-4.0, +6.0] (undecided within ± 5.0; seeds differ by ± 9.0, so ± 3 takes at least 35 of them)."
+    )
     assert sentence([(b, bad)]) == (
         "**Not reproduced** (an interval is wholly on the other side): "
         "c − d -2.0 points [-3.5, -0.5], where 1 below is allowed."
