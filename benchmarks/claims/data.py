@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.claims.settings import ClaimsError, Scale
 from datasets_scripts.moving_shapes import generate
+from datasets_scripts.moving_shapes.generation import MANIFEST
 from datasets_scripts.preparation.all_videos import prepare_videos
 from datasets_scripts.preparation.encoding import EncodingSettings
 
@@ -66,7 +67,7 @@ def test_folder(name: str, root: Path) -> Path:
 
 def _prepare(originals: Path, output: Path) -> None:
     """A folder of the data set whose videos are prepared as ``datasets_scripts.prepare`` does it."""
-    if (output / "moving_shapes.json").exists():
+    if (output / MANIFEST).exists():
         return
     videos = (originals / "videos").absolute()
     outcome = prepare_videos(map(str, sorted(videos.glob("*/*.mp4"))), videos, output / "prepared", EncodingSettings())
@@ -78,4 +79,4 @@ def _prepare(originals: Path, output: Path) -> None:
         shutil.copyfile(output / "prepared" / video.name, place)
     shutil.copytree(originals / "annotations", output / "annotations", dirs_exist_ok=True)
     # Last, since it says that the folder is whole.
-    shutil.copyfile(originals / "moving_shapes.json", output / "moving_shapes.json")
+    shutil.copyfile(originals / MANIFEST, output / MANIFEST)

@@ -16,6 +16,7 @@ from clipbert_hf.model.encoded_videos_clipbert import EncodedVideos
 from clipbert_hf.model.pair_scoring_clipbert import ClipBertPairScorer
 from clipbert_hf.training.data.clips import ClipSamples
 from clipbert_hf.training.data.splits import Row
+from datasets_scripts.moving_shapes.generation import MANIFEST
 
 
 class InferenceClips:
@@ -39,7 +40,8 @@ class InferenceClips:
         data: Path,
     ) -> None:
         self.processor = processor.video_processor
-        made_with = [self.processor.to_dict(), [*counts], single_clip, [rows[0]["video"] for rows in groups]]
+        videos = [rows[0]["video"] for rows in groups]
+        made_with = [self.processor.to_dict(), [*counts], single_clip, videos, (data / MANIFEST).read_text("utf-8")]
         digest = hashlib.sha256(json.dumps(made_with, default=str, sort_keys=True).encode()).hexdigest()
         place = data.parent / "inference_clips" / f"{data.name}-{digest[:16]}.npz"
         if not place.exists():
