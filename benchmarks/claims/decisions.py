@@ -12,7 +12,7 @@ from benchmarks.claims.bootstrap import Estimate
 Verdict = Literal["reproduced", "not reproduced", "not decidable here"]
 _UNDECIDED: Verdict = "not decidable here"
 # Half the width of an interval, in points, within which "undecided" says something.
-ENOUGH = 3
+_ENOUGH = 3
 _NORMAL_95 = 1.96
 
 
@@ -84,10 +84,10 @@ def sentence(found: Sequence[tuple[Comparison, Estimate]]) -> str:
 
 def _seeds_it_takes(found: Estimate) -> str:
     """Of an interval that is too wide, how many seeds would narrow it as far as these tell; videos need more still."""
-    if found.half_width <= ENOUGH:
+    if found.half_width <= _ENOUGH:
         return ""
-    seeds = math.ceil((_NORMAL_95 * found.deviation / ENOUGH) ** 2)
-    return f"; seeds differ by ± {found.deviation:.1f}, so ± {ENOUGH} takes at least {seeds} of them"
+    seeds = math.ceil((_NORMAL_95 * found.deviation / _ENOUGH) ** 2)
+    return f"; seeds differ by ± {found.deviation:.1f}, so ± {_ENOUGH} takes at least {seeds} of them"
 
 
 def _described(comparison: Comparison, found: Estimate) -> str:

@@ -22,16 +22,11 @@ def seconds_of(setting: Setting, scale: Scale) -> float:
     """About how many seconds of one core a run takes."""
     clips = scale.clips_of(setting)
     frames = clips * setting.frames * setting.pixels
-    training = clips * _ENCODER[setting.task] if _matches(setting) else 0.0
+    training = clips * _ENCODER[setting.task] if setting.matches else 0.0
     if setting.task != "language":
         training += clips / setting.clips * _VIDEO
         training += frames * (_EFFICIENTNET if "imagenet" in _lineage(setting) else _CNN)
     return _START + training + _test(setting, scale)
-
-
-def _matches(setting: Setting) -> bool:
-    """Whether texts and clips pass the encoder together, which they don't where vectors alone are compared."""
-    return setting.overrides.get("matching_weight") != 0
 
 
 def _lineage(setting: Setting) -> str:
@@ -44,7 +39,7 @@ def _test(setting: Setting, scale: Scale) -> float:
     if setting.task not in ("qa", "retrieval"):
         return 0.0
     clips = max(scale.inference_clips) * scale.test[setting.task]
-    texts = (_QUESTIONS if setting.task == "qa" else scale.gallery) if _matches(setting) else 0
+    texts = (_QUESTIONS if setting.task == "qa" else scale.gallery) if setting.matches else 0
     return clips * (_TEST_CLIP * setting.frames * setting.pixels + _TEST_PAIR * texts)
 
 

@@ -95,7 +95,7 @@ def _rankings(
     model: Any, scorer: ClipBertPairScorer, tokens: Any, videos: EncodedVideos, setting: Setting, scale: Scale
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """Scores (texts, videos) of matching, if it was trained, and of a contrastive head, if there is one."""
-    if setting.overrides.get("matching_weight") != 0:
+    if setting.matches:
         output = scorer.score_pairs(tokens["input_ids"], tokens["attention_mask"], videos=videos)
         clip_logits = cast("torch.Tensor", output.clip_logits)  # (N, B, K, L)
         for name, logits in _aggregated(clip_logits.flatten(0, 1), setting, scale, single_clip="middle"):

@@ -64,6 +64,11 @@ class Setting:
     aggregations: tuple[str, ...] = ()
 
     @property
+    def matches(self) -> bool:
+        """Whether texts and clips pass the encoder together, which they don't where vectors alone are compared."""
+        return self.overrides.get("matching_weight") != 0
+
+    @property
     def needs(self) -> list[str]:
         """The settings that must have been run."""
         return [*([self.start] if self.start else []), *self.parts.values()]

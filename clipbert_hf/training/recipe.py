@@ -82,18 +82,16 @@ def check_at_least(settings: object, lowest: Mapping[str, float]) -> None:
             raise RecipeError(f"{name} must be at least {least}; got {value}")
 
 
-def check_shares(settings: object, *names: str) -> None:
+def check_shares(**shares: float) -> None:
     """Check that numbers are from 0 to 1, ends included.
 
     Args:
-        settings: Whose attributes to look at.
-        names: Of these.
+        **shares: By their names.
 
     Raises:
         RecipeError: If one is not.
     """
-    for name in names:
-        value = getattr(settings, name)
+    for name, value in shares.items():
         if not 0 <= value <= 1:
             raise RecipeError(f"{name} must be from 0 to 1; got {value}")
 
@@ -156,7 +154,7 @@ class LoopSettings(Settings):
         """See the base."""
         super().check()
         check_at_least(self, _AT_LEAST)
-        check_shares(self, "warmup_ratio")
+        check_shares(warmup_ratio=self.warmup_ratio)
         if self.seed > _LARGEST_SEED:
             raise RecipeError(f"seed must be at most {_LARGEST_SEED}; got {self.seed}")
         if len(self.adam_betas) != 2 or not all(0 <= beta < 1 for beta in self.adam_betas):

@@ -82,9 +82,8 @@ class Prepared:
             target = os.stat(job.target)
         except OSError:
             return False
-        if self.lowest_psnr < job.lowest_psnr:
-            return False
-        return target.st_size == self.bytes and state_of(job.source) == (self.source_bytes, self.source_changed)
+        is_good = target.st_size == self.bytes and self.lowest_psnr >= job.lowest_psnr
+        return is_good and state_of(job.source) == (self.source_bytes, self.source_changed)
 
 
 def state_of(path: str) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...model.processing_clipbert import ClipBertProcessor
-from ..recipe import RecipeError
+from ..recipe import check_shares
 
 IGNORED = -100
 
@@ -25,9 +25,7 @@ class TextMasker:
     """
 
     def __init__(self, processor: ClipBertProcessor, *, probability: float, key_word_probability: float) -> None:
-        for name, value in (("mask_probability", probability), ("key_word_mask_probability", key_word_probability)):
-            if not 0 <= value <= 1:
-                raise RecipeError(f"{name} must be from 0 to 1; got {value}")
+        check_shares(mask_probability=probability, key_word_mask_probability=key_word_probability)
         self.tokenizer = processor.tokenizer
         self.limit = processor.max_text_length
         self.probability, self.key_word_probability = probability, key_word_probability

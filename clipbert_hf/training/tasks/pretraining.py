@@ -57,7 +57,11 @@ class PretrainingRecipe(ScriptSettings, ContrastiveSettings):
         check_at_least(self, {**lowest, "masked_texts": 0, "matched_texts": 0})
         if not self.masked_texts + self.matched_texts:
             raise RecipeError("masked_texts and matched_texts are both 0: there is nothing to learn")
-        check_shares(self, "hard_negatives", "mask_probability", "key_word_mask_probability")
+        check_shares(
+            hard_negatives=self.hard_negatives,
+            mask_probability=self.mask_probability,
+            key_word_mask_probability=self.key_word_mask_probability,
+        )
 
 
 class PretrainingCollator:
